@@ -1,0 +1,1 @@
+"""Put customer logs into a Neto (Maropost Commerce Cloud) store, and know what became of each one."""
