@@ -1,5 +1,7 @@
 """
-What can go wrong, by cause. Every error of this library is one of these:
+What can go wrong, by cause.
+
+Every error of this library is one of these:
 
     NetoError
     ├── ConfigurationError      the client or the command was set up wrongly; nothing was sent
@@ -54,14 +56,14 @@ class NetoError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own way calls __init__ with args alone and would lose keyword-only attributes.
-        return (type(self)._restore, (self.args, self.__dict__.copy()))
+        return (_restore, (type(self), self.args, self.__dict__.copy()))
 
-    @classmethod
-    def _restore(cls, args: tuple[Any, ...], state: dict[str, Any]) -> NetoError:
-        error = cls.__new__(cls, *args)
-        error.args = args
-        error.__dict__.update(state)
-        return error
+
+def _restore(kind: type[NetoError], args: tuple[Any, ...], state: dict[str, Any]) -> NetoError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigurationError(NetoError):

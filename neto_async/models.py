@@ -32,7 +32,7 @@ MAX_LENGTHS = {"allocated_to": 255, "follow_up_type": 50, "username": 25, "custo
 """Characters that each text may have at most; Notes has no length on the vendor's page."""
 
 _UNCARRIABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What the Char production of XML 1.0 (section 2.2) leaves out; JSON is held to the same, so both carry the same text."""
+"""What the Char production of XML 1.0 (section 2.2) leaves out. JSON is held to the same: both carry the same text."""
 
 _EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
 _LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
@@ -138,10 +138,8 @@ def _time_faults(name: str, value: object, *, day_allowed: bool) -> list[str]:
         kinds = "a date or an aware datetime" if day_allowed else "an aware datetime"
         return [f"{name}: must be {kinds}, not {type(value).__name__}"]
     if not isinstance(value, datetime):
-        return [
-            f"{name}: a date has no time and no zone; say which midnight is meant, as in "
-            'datetime(2026, 11, 5, tzinfo=ZoneInfo("Australia/Brisbane"))'
-        ]
+        midnight = 'datetime(2026, 11, 5, tzinfo=ZoneInfo("Australia/Brisbane"))'
+        return [f"{name}: a date has no time and no zone; say which midnight is meant, as in {midnight}"]
     if value.utcoffset() is None:
         return [
             f"{name}: the time has no zone; give it one, as in "

@@ -299,7 +299,9 @@ class BulkReport:
         """
         errors = [error for outcome in self.outcomes if (error := error_for(outcome)) is not None]
         if errors:
-            raise ExceptionGroup(f"{len(errors)} of {len(self.outcomes)} customer logs were not certainly added", errors)
+            raise ExceptionGroup(
+                f"{len(errors)} of {len(self.outcomes)} customer logs were not certainly added", errors
+            )
 
     def __repr__(self) -> str:
         # Counts, not contents: a report of a million rows must not print them.

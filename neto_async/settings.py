@@ -117,7 +117,9 @@ def _store_url(given: object, *, allow_insecure_http: bool) -> str:
         raise ConfigurationError(f"the store's address holds a character that no host name has; give one {example}")
     path = parts.path.rstrip("/")
     if path not in {"", API_PATH}:
-        raise ConfigurationError(f"the store's address must have no path; {API_PATH} is added to it: give one {example}")
+        raise ConfigurationError(
+            f"the store's address must have no path; {API_PATH} is added to it: give one {example}"
+        )
     if parts.scheme == "http" and not (allow_insecure_http or _is_loopback(host)):
         raise ConfigurationError(
             "plain http:// would send the key unencrypted; use https://, or pass allow_insecure_http=True"

@@ -1,0 +1,134 @@
+"""
+What a maintainer runs. `nox --list` shows the menu; a bare `nox` runs what a change should pass.
+
+Sessions use the interpreter that nox runs on, apart from ``matrix``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "types", "coverage"]
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+EVERYTHING = ".[cli,sandbox,test]"
+OLDEST_WHEELS_END_WITH = (3, 13)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on this interpreter."""
+    session.install("-e", EVERYTHING)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def matrix(session: nox.Session) -> None:
+    """Run the tests on every interpreter that is supported."""
+    session.install("-e", EVERYTHING)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff; `nox -s lint -- --fix` mends what it can."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--diff"]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types: mypy strict inside, and pyright on what users see."""
+    session.install("-e", ".[cli,sandbox]", *group("typing"))
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "neto_async", "--ignoreexternal")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and report the branches that none of them took."""
+    session.install("-e", EVERYTHING)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies that pyproject.toml allows."""
+    if sys.version_info[:2] > OLDEST_WHEELS_END_WITH:
+        session.skip("the oldest dependencies have no wheels for this interpreter")
+    session.install("-e", EVERYTHING, *lower_bounds("cli", "sandbox"))
+    session.run("python", "-m", "pip", "list")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def httpx2(session: nox.Session) -> None:
+    """Run the tests with an httpx2.AsyncClient wherever a test has no client of its own."""
+    session.install("-e", EVERYTHING)
+    session.run("python", "-m", "pytest", *session.posargs, env={"NETO_ASYNC_TEST_HTTP": "httpx2"})
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take minutes."""
+    session.install("-e", EVERYTHING)
+    session.run("python", "-m", "pytest", "-m", "slow", "--timeout", "1800", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check them, and run the tests on the wheel in an empty environment."""
+    built = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    session.install(*group("package"))
+    session.run("python", "-m", "build", "--outdir", str(built), str(ROOT))
+    session.run("twine", "check", "--strict", *map(str, built.iterdir()))
+
+    empty = Path(session.create_tmp()) / "empty"
+    session.run("python", "-m", "venv", "--clear", str(empty))
+    python = str(empty / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    (wheel,) = built.glob("*.whl")
+    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,sandbox,test]", external=True)
+    session.chdir(without_source(Path(session.create_tmp()) / "project"))
+    session.run(python, "-m", "pytest", *session.posargs, external=True, env={"PYTHONPATH": ""})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks and print their tables."""
+    session.install("-e", EVERYTHING)
+    for program in sorted(ROOT.glob("benchmarks/*.py")):
+        session.run("python", str(program), *session.posargs)
+
+
+def group(name: str) -> list[str]:
+    """Give the requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def lower_bounds(*extras: str) -> list[str]:
+    """Give ``name==bound`` for each dependency ``name>=bound`` at run time, those of the extras included."""
+    required = [*PROJECT["project"]["dependencies"]]
+    for extra in extras:
+        required += PROJECT["project"]["optional-dependencies"][extra]
+    return [re.sub(">=", "==", requirement, count=1) for requirement in required]
+
+
+def without_source(target: Path) -> Path:
+    """Copy all that the tests read, apart from the package, so that only the installed one can be imported."""
+    shutil.rmtree(target, ignore_errors=True)
+    left_out = shutil.ignore_patterns("neto_async", ".*", "__pycache__", "*.egg-info", "build", "dist")
+    shutil.copytree(ROOT, target, ignore=left_out)
+    return target
