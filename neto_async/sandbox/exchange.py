@@ -1,0 +1,130 @@
+"""
+The store's application: what it does with a call that reached it, and what it answers.
+
+May import: reading, checking, replies, ledger, transmission.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import datetime, timezone
+from typing import Protocol
+
+import attrs
+from attrs import define, field
+
+from neto_async.sandbox.checking import FIELDS, UnknownElements, problems_of
+from neto_async.sandbox.ledger import Ledger
+from neto_async.sandbox.reading import Record, SandboxRequest
+from neto_async.sandbox.replies import Answer, Message, ReplyShape, print_answer
+from neto_async.sandbox.transmission import HttpReply
+
+__all__ = ["Application", "Pause", "StoreExchange"]
+
+
+class Pause(Protocol):
+    """Waits for seconds (None: without end) or until an event is set, and at most until the store closes."""
+
+    async def __call__(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None: ...
+
+
+def _error(text: str, description: str | None = None) -> Answer:
+    return Answer(errors=(Message(text=text, description=description),))
+
+
+@define(kw_only=True)
+class Application:
+    """
+    Checks calls and saves their records.
+
+    Attributes:
+        username: The user name of the key, None for the global key.
+        api_key: The key.
+        partial: Whether good records are saved beside bad ones.
+        unknown_elements: Whether records with unknown elements are refused.
+        replies: How answers are printed.
+        ledger: Where records are saved.
+    """
+
+    username: str | None
+    api_key: str = field(repr=False)
+    partial: bool
+    unknown_elements: UnknownElements
+    replies: ReplyShape
+    ledger: Ledger
+    _refusals: list[tuple[Callable[[Record], bool], str | None]] = field(factory=list, init=False)
+
+    def refuse_when(self, predicate: Callable[[Record], bool], message: str | None) -> None:
+        """Refuse every record that the predicate holds for."""
+        self._refusals.append((predicate, message))
+
+    def refuse_nothing(self) -> None:
+        """Forget the rules of `refuse_when`."""
+        self._refusals.clear()
+
+    def process(self, request: SandboxRequest, *, refusing: Collection[int]) -> Answer:
+        """Check a call and save what can be saved of it."""
+        if not self._key_is_right(request):
+            return _error("Invalid API Key")
+        if request.action != "AddCustomerLog":
+            return _error(f"Invalid action {request.action}".rstrip())
+        if request.error is not None:
+            return _error(request.error.message, request.error.description)
+        problems = [self._problems(record) for record in request.records]
+        for position in refusing:
+            problems[position] = problems[position] or [_echo(request.records[position])]
+        # A record that a fault refuses is refused beside its neighbours, whatever the store does with bad ones.
+        if any(problems) and not (self.partial or refusing):
+            return Answer(errors=_messages(problems))
+        good = [record for record, faults in zip(request.records, problems, strict=True) if not faults]
+        return Answer(log_ids=self.ledger.save(request.number, good), warnings=_messages(problems))
+
+    def _key_is_right(self, request: SandboxRequest) -> bool:
+        name_is_right = self.username is None or request.username == self.username
+        return name_is_right and request.api_key == self.api_key
+
+    def _problems(self, record: Record) -> list[str]:
+        problems = problems_of(record, unknown_elements=self.unknown_elements)
+        problems += [message or _echo(record) for predicate, message in self._refusals if predicate(record)]
+        return problems
+
+
+def _messages(problems: list[list[str]]) -> tuple[Message, ...]:
+    return tuple(Message(text=text) for texts in problems for text in texts)
+
+
+def _echo(record: Record) -> str:
+    said = " ".join(record[name] for name in FIELDS if record.get(name))
+    return f"Cannot add customer log {said}"
+
+
+class StoreExchange:
+    """One call that the store is working on; what a fault is given to play with."""
+
+    def __init__(self, request: SandboxRequest, application: Application, pause: Pause) -> None:
+        self._request = request
+        self._application = application
+        self._answer: Answer | None = None
+        self.pause = pause
+
+    @property
+    def request(self) -> SandboxRequest:
+        """The call as it arrived."""
+        return self._request
+
+    def process(self, *, refusing: Collection[int] = ()) -> Answer:
+        """Do the store's work, once; a second time gives the same answer."""
+        if self._answer is None:
+            self._answer = self._application.process(self._request, refusing=refusing)
+        return self._answer
+
+    def reply(self, answer: Answer, *, shape: ReplyShape | None = None) -> HttpReply:
+        """Print an answer, in the store's shape if none is given, and enter its Ack."""
+        shape = shape or self._application.replies
+        extra = tuple(Message(text=text) for text in shape.extra_warnings)
+        answer = attrs.evolve(answer, warnings=(*answer.warnings, *extra))
+        self._application.ledger.note(self._request.number, ack=answer.ack)
+        body = print_answer(answer, shape, self._request.format, datetime.now(timezone.utc))
+        content_type = "application/json" if self._request.format == "json" else "text/xml"
+        return HttpReply(content_type=f"{content_type}; charset=utf-8", body=body)

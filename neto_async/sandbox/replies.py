@@ -1,0 +1,170 @@
+"""
+Print the store's answer as bytes, in the shapes that Neto's replies are known to have.
+
+No recorded AddCustomerLog reply is public: the shapes are those of the vendor's pages (developers.maropost.com, read
+2026-11) and of replies to its other calls. May import: reading.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Literal
+from xml.sax.saxutils import escape, quoteattr
+
+from attrs import field, frozen
+from attrs.validators import in_
+
+from neto_async.sandbox.reading import Format
+
+__all__ = ["Answer", "Message", "ReplyShape", "print_answer"]
+
+
+@frozen(kw_only=True)
+class Message:
+    """
+    One of Neto's messages.
+
+    Attributes:
+        text: The vendor's Message.
+        description: The vendor's Description, which only errors have.
+    """
+
+    text: str = field(repr=False)
+    description: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Answer:
+    """
+    What the store has to say to a call, before it is printed in a shape.
+
+    Attributes:
+        log_ids: Ids of the logs, in the order of the records.
+        errors: Messages of the kind Error.
+        warnings: Messages of the kind Warning.
+    """
+
+    log_ids: tuple[int, ...] = ()
+    errors: tuple[Message, ...] = ()
+    warnings: tuple[Message, ...] = ()
+
+    @property
+    def ack(self) -> str:
+        """The vendor's Ack: Error, Warning or Success."""
+        return "Error" if self.errors else "Warning" if self.warnings else "Success"
+
+
+def _one_of(*words: str) -> Any:
+    return field(default=words[0], validator=in_(words))
+
+
+@frozen(kw_only=True)
+class ReplyShape:
+    """
+    How replies are printed. Each default is what live replies to other calls of the API look like.
+
+    Attributes:
+        records: "object" prints a single record as an object and several as a list; "list" always prints a list.
+            XML knows no difference.
+        no_records: What stands in place of records where there are none. In XML all but "absent" are
+            ``<CustomerLog />``.
+        no_messages: What stands in place of messages where there are none. In XML all but "absent" are
+            ``<Messages />``.
+        messages: "object" prints a single error (or warning) as an object and several as a list; "list" always prints
+            a list; "wrapped" is a list of objects with one error or warning each (in XML, a ``<Messages>`` for
+            each); "text" prints the bare text in place of the message.
+        description: Whether errors carry a Description, where they have one.
+        severity: "spelt" or "misspelt": "Waring", once, in the vendor's own page.
+        xml_root: The root's name: live replies have the first, the vendor's page prints the second.
+        xml_namespace: The root's namespace, None for none.
+        ack: "title", "upper" or "lower" case of the word; "absent" leaves it out.
+        log_ids: "text" or "number", in JSON.
+        current_time: Whether CurrentTime stands in the reply.
+        extra_warnings: Texts of warnings that every reply carries; they turn a Success into a Warning.
+    """
+
+    records: Literal["object", "list"] = _one_of("object", "list")
+    no_records: Literal["absent", "text", "list", "object", "null"] = _one_of(
+        "absent", "text", "list", "object", "null"
+    )
+    no_messages: Literal["absent", "object", "text", "list", "null"] = _one_of(
+        "absent", "object", "text", "list", "null"
+    )
+    messages: Literal["object", "list", "wrapped", "text"] = _one_of("object", "list", "wrapped", "text")
+    description: bool = True
+    severity: Literal["spelt", "misspelt"] = _one_of("spelt", "misspelt")
+    xml_root: str = "AddCustomerLogResponse"
+    xml_namespace: str | None = None
+    ack: Literal["title", "upper", "lower", "absent"] = _one_of("title", "upper", "lower", "absent")
+    log_ids: Literal["text", "number"] = _one_of("text", "number")
+    current_time: bool = True
+    extra_warnings: tuple[str, ...] = field(default=(), repr=False)
+
+
+_NOTHING: dict[str, Any] = {"text": "", "list": [], "object": {}, "null": None}
+
+
+def print_answer(answer: Answer, shape: ReplyShape, wire_format: Format, now: datetime) -> bytes:
+    """Print an answer in a shape and a format, in UTF-8."""
+    envelope = _envelope(answer, shape, now)
+    return json.dumps(envelope).encode() if wire_format == "json" else _xml(envelope, shape)
+
+
+def _envelope(answer: Answer, shape: ReplyShape, now: datetime) -> dict[str, Any]:
+    envelope: dict[str, Any] = {}
+    ids = [{"LogID": str(log_id) if shape.log_ids == "text" else log_id} for log_id in answer.log_ids]
+    if ids:
+        envelope["CustomerLog"] = ids[0] if len(ids) == 1 and shape.records == "object" else ids
+    elif shape.no_records != "absent":
+        envelope["CustomerLog"] = _NOTHING[shape.no_records]
+    if shape.current_time:
+        envelope["CurrentTime"] = now.strftime("%Y-%m-%d %H:%M:%S")
+    if shape.ack != "absent":
+        envelope["Ack"] = getattr(answer.ack, shape.ack)()
+    if messages := _messages(answer, shape):
+        envelope["Messages"] = messages
+    elif shape.no_messages != "absent":
+        envelope["Messages"] = _NOTHING[shape.no_messages]
+    return envelope
+
+
+def _messages(answer: Answer, shape: ReplyShape) -> Any:
+    warning = "Warning" if shape.severity == "spelt" else "Waring"
+    kinds = {
+        "Error": [_message(message, "Error", shape) for message in answer.errors],
+        "Warning": [_message(message, warning, shape) for message in answer.warnings],
+    }
+    if shape.messages == "wrapped":
+        return [{kind: message} for kind, messages in kinds.items() for message in messages]
+    return {
+        kind: messages[0] if len(messages) == 1 and shape.messages != "list" else messages
+        for kind, messages in kinds.items()
+        if messages
+    }
+
+
+def _message(message: Message, severity: str, shape: ReplyShape) -> Any:
+    if shape.messages == "text":
+        return message.text
+    printed = {"Message": message.text, "SeverityCode": severity}
+    if message.description is not None and shape.description:
+        printed["Description"] = message.description
+    return printed
+
+
+def _xml(envelope: dict[str, Any], shape: ReplyShape) -> bytes:
+    namespace = f" xmlns={quoteattr(shape.xml_namespace)}" if shape.xml_namespace else ""
+    inner = "".join(_element(name, value) for name, value in envelope.items())
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f"<{shape.xml_root}{namespace}>{inner}</{shape.xml_root}>"
+    ).encode()
+
+
+def _element(name: str, value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "".join(_element(name, item) for item in value)
+    if isinstance(value, dict) and value:
+        return f"<{name}>{''.join(_element(inner, item) for inner, item in value.items())}</{name}>"
+    return f"<{name}>{escape(str(value))}</{name}>" if value else f"<{name} />"
