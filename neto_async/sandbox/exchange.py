@@ -24,9 +24,10 @@ __all__ = ["Application", "Pause", "StoreExchange"]
 
 
 class Pause(Protocol):
-    """Waits for seconds (None: without end) or until an event is set, and at most until the store closes."""
+    """What a call waits with."""
 
-    async def __call__(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None: ...
+    async def __call__(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None:
+        """Wait for seconds (None: without end) or until an event is set, and at most until the store closes."""
 
 
 def _error(text: str, description: str | None = None) -> Answer:

@@ -15,7 +15,6 @@ import asyncio
 import zlib
 from collections import deque
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import ClassVar, Protocol
 
 import attrs
@@ -104,7 +103,7 @@ class Fault:
 
 
 def _saves(*, default: bool = False) -> bool:
-    return field(default=default, kw_only=True)  # type: ignore[no-any-return]
+    return field(default=default, kw_only=True)
 
 
 def _processed(exchange: Exchange, *, saves: bool) -> None:
@@ -138,7 +137,7 @@ class RefuseKey(Fault):
 
 @frozen
 class ServerBroke(Fault):
-    """Answer ``Ack: Error``, "Request Error", "Internal server error."; what was saved by then only the ledger knows."""
+    """Answer ``Ack: Error``, "Request Error", "Internal server error."; only the ledger knows what was saved."""
 
     saves: bool = _saves()
 
@@ -246,8 +245,10 @@ class Status(Fault):
         """Answer with the page."""
         _processed(exchange, saves=self.saves)
         reply = HttpReply(status=self.status)
-        title = reply.head.split(b"\r\n", 1)[0].split(b" ", 1)[1]
-        return attrs.evolve(reply, body=b"<html><head><title>%b</title></head><body>%b</body></html>" % (title, title))
+        title = f"{self.status} {reply.reason}"
+        return attrs.evolve(
+            reply, body=f"<html><head><title>{title}</title></head><body>{title}</body></html>".encode()
+        )
 
 
 @frozen
@@ -352,10 +353,9 @@ class GzipBomb(Fault):
         return attrs.evolve(reply, body=packed, headers=(("Content-Encoding", "gzip"),))
 
 
-@lru_cache(maxsize=8)
 def _packed(body: bytes, size: int) -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    blanks = bytes(b" " * 1_000_000)
+    blanks = b" " * 1_000_000
     pieces = [packer.compress(body)]
     whole, rest = divmod(max(0, size - len(body)), len(blanks))
     pieces += [packer.compress(blanks) for _ in range(whole)]
@@ -409,7 +409,7 @@ class Reset(Fault):
     async def play(self, exchange: Exchange) -> Transmission:
         """Answer with RST."""
         _processed(exchange, saves=self.saves)
-        return RawBytes(ending=Ending.RESET)
+        return RawBytes(ending=Ending.RESET, outcome="reset")
 
 
 @frozen
@@ -421,7 +421,7 @@ class Close(Fault):
     async def play(self, exchange: Exchange) -> Transmission:
         """Answer with FIN."""
         _processed(exchange, saves=self.saves)
-        return RawBytes(ending=Ending.CLOSE)
+        return RawBytes(outcome="closed")
 
 
 @frozen
@@ -432,7 +432,7 @@ class ResetUnread(Fault):
 
     async def play(self, exchange: Exchange) -> Transmission:  # noqa: ARG002 - nothing of the call is known
         """Answer with RST."""
-        return RawBytes(ending=Ending.RESET)
+        return RawBytes(ending=Ending.RESET, outcome="reset")
 
 
 @frozen
@@ -445,7 +445,7 @@ class Silence(Fault):
         """Wait for the store to close."""
         _processed(exchange, saves=self.saves)
         await exchange.pause(None)
-        return RawBytes(ending=Ending.CLOSE)
+        return RawBytes()
 
 
 @frozen
@@ -500,7 +500,9 @@ class CutShort(Fault):
         """Answer a part."""
         reply = _usual(exchange, saves=self.saves)
         after = len(reply.body) // 2 if self.after is None else self.after
-        return RawBytes(data=reply.head + reply.body[:after], ending=self.ending, status=reply.status)
+        return RawBytes(
+            data=reply.head + reply.body[:after], ending=self.ending, status=reply.status, outcome="cut short"
+        )
 
 
 @frozen
@@ -521,7 +523,8 @@ class Drip(Fault):
         """Answer slowly."""
         reply = _usual(exchange, saves=self.saves)
         whole = 0 if self.head else len(reply.head)
-        return RawBytes(data=reply.head + reply.body, status=reply.status, whole=whole, gap=self.seconds)
+        data = reply.head + reply.body
+        return RawBytes(data=data, status=reply.status, outcome="dripped", whole=whole, gap=self.seconds)
 
 
 @frozen
@@ -534,7 +537,7 @@ class GarbageStatusLine(Fault):
     async def play(self, exchange: Exchange) -> Transmission:
         """Answer the bytes."""
         _processed(exchange, saves=self.saves)
-        return RawBytes(data=self.data)
+        return RawBytes(data=self.data, outcome="garbage")
 
 
 # --- The script --------------------------------------------------------------------------------------------------
@@ -549,7 +552,7 @@ class FaultScript:
         self._always: Fault | None = None
 
     def next(self, *faults: Fault | None) -> None:
-        """Play each of these on one coming call, in order of arrival, after those already lined up; None is no fault."""
+        """Play each of these on one coming call, in order of arrival, after those lined up before; None is no fault."""
         self._next.extend(faults)
 
     def when(self, predicate: Callable[[SandboxRequest], bool], fault: Fault) -> None:

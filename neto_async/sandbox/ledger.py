@@ -124,13 +124,15 @@ class Ledger:
     """
 
     def __init__(self, *, first_log_id: int, keep: int | None) -> None:
-        self._first_log_id = first_log_id
+        self._next_log_id = first_log_id
+        self._next_call = 1
         self._logs: deque[SavedLog] = deque(maxlen=keep)
         self._calls: dict[int, Call] = {}
         self._keep = keep
         self._changed = asyncio.Event()
         self.log_count = 0
         self.call_count = 0
+        self.problem_count = 0
         self.revision = 0
 
     @property
@@ -155,7 +157,8 @@ class Ledger:
     def begin(self, *, wire_format: Format, received_at: float) -> int:
         """Enter a call, and give its number."""
         self.call_count += 1
-        number = self.call_count
+        number = self._next_call
+        self._next_call += 1
         self._calls[number] = Call(number=number, received_at=received_at, at=_now(), format=wire_format)
         if self._keep is not None and len(self._calls) > self._keep:
             del self._calls[next(iter(self._calls))]
@@ -168,24 +171,22 @@ class Ledger:
             self._calls[number] = attrs.evolve(self._calls[number], **known)
         self._tell()
 
-    def end(self, number: int, transmission: Transmission | None, *, seconds: float) -> None:
-        """Enter how a call was answered; None where the client went away before it was."""
+    def end(self, number: int, transmission: Transmission, *, seconds: float) -> None:
+        """Enter how a call was answered."""
         if number in self._calls:
-            call = self._calls[number]
-            status = transmission.status if transmission else None
-            known = {"status": status, "outcome": _outcome(call, transmission), "seconds": seconds}
-            self._calls[number] = attrs.evolve(call, **known)
-        self._tell()
+            outcome = _outcome(self._calls[number], transmission)
+            self.problem_count += outcome != "Success"
+            self.note(number, status=transmission.status, outcome=outcome, seconds=seconds)
 
     def save(self, number: int, records: Iterable[Record]) -> tuple[int, ...]:
         """Save the records of a call, and give their ids."""
         saved_at = _now()
         ids = []
         for record in records:
-            log_id = self._first_log_id + self.log_count
-            self.log_count += 1
-            self._logs.append(SavedLog(log_id=log_id, call=number, saved_at=saved_at, fields=record))
-            ids.append(log_id)
+            self._logs.append(SavedLog(log_id=self._next_log_id, call=number, saved_at=saved_at, fields=record))
+            ids.append(self._next_log_id)
+            self._next_log_id += 1
+        self.log_count += len(ids)
         self.note(number, log_ids=tuple(ids))
         return tuple(ids)
 
@@ -197,6 +198,7 @@ class Ledger:
         """Forget logs and calls; ids and numbers go on."""
         self._logs.clear()
         self._calls.clear()
+        self.log_count = self.call_count = self.problem_count = 0
         self._tell()
 
     def _tell(self) -> None:
@@ -205,14 +207,12 @@ class Ledger:
         self._changed = asyncio.Event()
 
 
-def _outcome(call: Call, transmission: Transmission | None) -> str:
-    if transmission is None:
-        return "client went away"
+def _outcome(call: Call, transmission: Transmission) -> str:
     if isinstance(transmission, RawBytes):
-        return "cut off" if transmission.gap is None else "dripped"
+        return transmission.outcome
     if transmission.status != HTTPStatus.OK:
         return f"HTTP {transmission.status}"
-    return call.ack or "not an API reply"
+    return call.ack or "no API reply"
 
 
 def _now() -> datetime:

@@ -1,4 +1,307 @@
-"""Stub."""
+"""
+The pages of the store: its front page for a person, the state as JSON, and what a wrong path gets.
+
+Everything that came from outside is escaped here, once: the script on the page takes over what this module made.
+May import: ledger, transmission.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any, Protocol
+
+from neto_async.sandbox.checking import FIELDS
+from neto_async.sandbox.ledger import Call, Ledger, SavedLog
 from neto_async.sandbox.transmission import HttpReply
-def page_for(store, method, path, query, headers):
-    return HttpReply(body=b"<html></html>")
+
+__all__ = ["Pages", "StoreFacts"]
+
+_SHOWN_LOGS = 200
+_SHOWN_CALLS = 100
+_EXCERPT = 120
+"""Characters of a note that stand in the table; the rest unfolds."""
+
+_ASSETS = {"/sandbox/page.css": "text/css", "/sandbox/page.js": "text/javascript"}
+_HEADERS = (
+    ("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+_NOTHING = '<span class="nothing">&ndash;</span>'
+
+
+class StoreFacts(Protocol):
+    """What the pages ask of the store."""
+
+    username: str | None
+    api_key: str
+    requests_per_minute: int | None
+
+    @property
+    def url(self) -> str:
+        """The store's address."""
+
+    @property
+    def calls_in_last_minute(self) -> int:
+        """Calls that count against the limit now."""
+
+
+class Pages:
+    """Answers every path but the API's."""
+
+    def __init__(self, store: StoreFacts, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+
+    def answer(self, path: str, host: str, query: Mapping[str, str]) -> HttpReply:
+        """Find the page for a path."""
+        if path != "/" and not path.startswith("/sandbox/"):
+            return _shop_page(path)
+        if not _is_ours(host):
+            return HttpReply(status=403, content_type="text/plain", body=b"Open the sandbox by its address.")
+        if path in _ASSETS:
+            return HttpReply(content_type=f"{_ASSETS[path]}; charset=utf-8", headers=_HEADERS, body=_asset(path))
+        if path == "/sandbox/state.json":
+            return _json(self._state(query.get("limit", "")))
+        return _html(self._front_page()) if path == "/" else _shop_page(path)
+
+    def _state(self, limit: str) -> dict[str, Any]:
+        shown = min(int(limit), _SHOWN_LOGS) if limit.isascii() and limit.isdigit() and len(limit) < 9 else _SHOWN_LOGS  # noqa: PLR2004
+        return {
+            "revision": self._ledger.revision,
+            "url": self._store.url,
+            "log_count": self._ledger.log_count,
+            "call_count": self._ledger.call_count,
+            "calls_in_last_minute": self._store.calls_in_last_minute,
+            "requests_per_minute": self._store.requests_per_minute,
+            "logs": [_log_state(log) for log in self._ledger.newest_logs(shown)],
+            "calls": [_call_state(call) for call in self._ledger.newest_calls(min(shown, _SHOWN_CALLS))],
+        }
+
+    def _front_page(self) -> str:
+        logs = self._ledger.newest_logs(_SHOWN_LOGS)
+        calls = self._ledger.newest_calls(_SHOWN_CALLS)
+        used, limit = self._store.calls_in_last_minute, self._store.requests_per_minute
+        return Template(_resource("page.html")).substitute(
+            revision=self._ledger.revision,
+            url=escape(self._store.url),
+            username=_username(self._store.username),
+            api_key=escape(self._store.api_key),
+            command=escape(_command(self._store)),
+            log_count=f"{self._ledger.log_count:,}",
+            call_count=f"{self._ledger.call_count:,}",
+            problem_count=f"{self._ledger.problem_count:,}",
+            used=f"{used:,}",
+            of_limit=f"of {limit:,} a minute" if limit else "no limit set",
+            meter=f'<meter min="0" max="{limit}" value="{min(used, limit)}">{used} of {limit}</meter>' if limit else "",
+            shown_logs=_shown(len(logs), self._ledger.log_count),
+            shown_calls=_shown(len(calls), self._ledger.call_count),
+            logs=_table(_LOG_COLUMNS, [_log_row(log) for log in logs], "Customer logs, newest first", _NO_LOGS),
+            calls=_table(_CALL_COLUMNS, [_call_row(call) for call in calls], "Calls, newest first", _NO_CALLS),
+        )
+
+
+def _is_ours(host: str) -> bool:
+    """Say whether a Host header is an address or localhost: a name that a stranger's page made point here is not."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _shop_page(path: str) -> HttpReply:
+    """Answer as a real store does: a login page for its control panel, and a page with 200 for every unknown path."""
+    if path.startswith("/_cpanel") and path != "/_cpanel/login":
+        return HttpReply(status=302, headers=(("Location", "/_cpanel/login"),))
+    title = "Sign in" if path == "/_cpanel/login" else "Page not found"
+    return _html(
+        f'<!DOCTYPE html><html lang="en"><head><title>{title}</title></head><body><h1>{title}</h1>'
+        '<p>This is a page of a sandbox store. <a href="/">Its logs and calls</a></p></body></html>'
+    )
+
+
+def _html(text: str) -> HttpReply:
+    return HttpReply(headers=_HEADERS, body=text.encode("utf-8"))
+
+
+def _json(state: dict[str, Any]) -> HttpReply:
+    return HttpReply(content_type="application/json", headers=_HEADERS, body=json.dumps(state).encode())
+
+
+@cache
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _asset(path: str) -> bytes:
+    return _resource(path.rpartition("/")[2]).encode("utf-8")
+
+
+def _log_state(log: SavedLog) -> dict[str, Any]:
+    texts = {ours: getattr(log, ours) for ours in FIELDS.values()}
+    return {"log_id": log.log_id, "call": log.call, "saved_at": log.saved_at.isoformat(), **texts}
+
+
+def _call_state(call: Call) -> dict[str, Any]:
+    return {
+        "number": call.number,
+        "at": call.at.isoformat(),
+        "format": call.format,
+        "records": call.records,
+        "body_bytes": call.body_bytes,
+        "status": call.status,
+        "ack": call.ack,
+        "outcome": call.outcome,
+        "fault": call.fault,
+        "saved": len(call.log_ids),
+        "seconds": call.seconds,
+    }
+
+
+def _username(username: str | None) -> str:
+    return "<em>any, or none</em>" if username is None else f"<code>{escape(username)}</code>"
+
+
+def _command(store: StoreFacts) -> str:
+    settings = {"NETO_STORE_URL": store.url, "NETO_USERNAME": store.username, "NETO_API_KEY": store.api_key}
+    lines = [f"export {name}={_quoted(value)}" for name, value in settings.items() if value is not None]
+    return "\n".join([*lines, "neto-async import calls.csv"])
+
+
+def _quoted(value: str) -> str:
+    # A reader copies this into a shell.
+    plain = value.replace("-", "").replace("_", "").replace(".", "").replace(":", "").replace("/", "")
+    return value if plain.isascii() and plain.isalnum() else "'" + value.replace("'", "'\\''") + "'"
+
+
+def _shown(shown: int, count: int) -> str:
+    return f"the newest {shown:,} of {count:,}" if shown < count else f"{count:,}"
+
+
+# --- Tables ------------------------------------------------------------------------------------------------------
+
+_LOG_COLUMNS = ("Log ID", "Customer", "Status", "Follow up", "Last contacted", "Staff member", "Notes")
+_CALL_COLUMNS = ("Call", "Time", "Format", "Records", "Size", "Outcome", "Saved", "Duration")
+_NO_LOGS = "No customer logs yet. Connect to this store as it says below, and they appear here by themselves."
+_NO_CALLS = "No calls yet."
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, tuple[str, ...]]], caption: str, empty: str) -> str:
+    if not rows:
+        return f'<p class="empty">{empty}</p>'
+    head = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    body = "".join(_row(columns, identity, cells) for identity, cells in rows)
+    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _row(columns: tuple[str, ...], identity: str, cells: tuple[str, ...]) -> str:
+    first, *rest = zip(columns, cells, strict=True)
+    inner = "".join(f'<td data-label="{column}"><div>{cell}</div></td>' for column, cell in rest)
+    return f'<tr id="{identity}"><th scope="row" data-label="{first[0]}">{first[1]}</th>{inner}</tr>'
+
+
+def _log_row(log: SavedLog) -> tuple[str, tuple[str, ...]]:
+    cells = (
+        str(log.log_id),
+        _two_lines(log.customer_name, log.username),
+        _status(log),
+        _date(log.date_required_follow_up),
+        _date(log.last_contacted),
+        _text(log.allocated_to),
+        _notes(log),
+    )
+    return f"log-{log.log_id}", cells
+
+
+def _call_row(call: Call) -> tuple[str, tuple[str, ...]]:
+    cells = (
+        str(call.number),
+        f'<time datetime="{call.at.isoformat()}">{call.at.astimezone():%H:%M:%S}</time>',
+        call.format.upper(),
+        f"{call.records:,}",
+        _size(call.body_bytes),
+        _outcome(call),
+        f"{len(call.log_ids):,}",
+        _NOTHING if call.seconds is None else _duration(call.seconds),
+    )
+    return f"call-{call.number}", cells
+
+
+def _text(text: str | None) -> str:
+    return _NOTHING if text is None else escape(text)
+
+
+def _two_lines(first: str | None, second: str | None) -> str:
+    lines = [escape(text) for text in (first, second) if text is not None]
+    return '<br><span class="second">'.join(lines) + "</span>" * (len(lines) - 1) if lines else _NOTHING
+
+
+_STATUS_TONES = {"Require Recontact": "attention", "Recontacting": "active", "Completed": "good"}
+
+
+def _badge(tone: str, text: str) -> str:
+    return f'<span class="badge {tone}">{escape(text)}</span>'
+
+
+def _status(log: SavedLog) -> str:
+    badge = _NOTHING if log.status is None else _badge(_STATUS_TONES.get(log.status, "plain"), log.status)
+    return (
+        badge if log.follow_up_type is None else f'{badge}<br><span class="second">{escape(log.follow_up_type)}</span>'
+    )
+
+
+def _date(text: str | None) -> str:
+    """Show a date as staff read it; a text that is none stands as it is."""
+    if text is None or text.startswith("0000-00-00"):
+        return _NOTHING
+    try:
+        at = datetime.strptime(text, "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 - shown as sent, in the zone it was sent in
+    except ValueError:
+        return escape(text)
+    day = f"{at.day} {at:%b} {at.year:04d}"
+    time = f'<br><span class="second">{at:%H:%M:%S}</span>' if at.hour or at.minute or at.second else ""
+    return f'<time datetime="{escape(text)}">{day}</time>{time}'
+
+
+def _notes(log: SavedLog) -> str:
+    if log.notes is None:
+        return _NOTHING
+    if len(log.notes) <= _EXCERPT:
+        return f'<p class="notes">{escape(log.notes)}</p>'
+    return (
+        f'<details id="notes-{log.log_id}"><summary><span class="excerpt">{escape(log.notes[:_EXCERPT].rstrip())}… '
+        f'</span><span class="more"></span></summary><p class="notes">{escape(log.notes)}</p></details>'
+    )
+
+
+def _outcome(call: Call) -> str:
+    badge = _badge(_tone(call), call.outcome)
+    return badge if call.fault is None else f'{badge}<br><span class="second">fault: {escape(call.fault)}</span>'
+
+
+def _tone(call: Call) -> str:
+    tones = {"Success": "good", "Warning": "attention", "in flight": "active"}
+    return tones.get(call.outcome, "bad")
+
+
+def _size(count: int) -> str:
+    kilobyte = 1000
+    if count < kilobyte:
+        return f"{count} B"
+    return f"{count / kilobyte:,.1f} kB" if count < kilobyte**2 else f"{count / kilobyte**2:,.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:,.1f} ms" if seconds < 1 else f"{seconds:,.1f} s"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from attrs import field, frozen
 
@@ -133,7 +133,7 @@ def _place_of(error: Exception) -> str:
     return "can't be read"
 
 
-class _NoDoctype(ElementTree.TreeBuilder):
+class _NoDoctype(ET.TreeBuilder):
     """Builds a tree, and refuses a document type declaration: entities come only from there."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002 - expat's signature
@@ -142,21 +142,29 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
 def _read_xml(body: bytes) -> tuple[Record, ...]:
     # The builder above refuses what S314 warns of, and expat itself stops amplification since 2.4.1.
-    parser = ElementTree.XMLParser(target=_NoDoctype())  # noqa: S314
+    parser = ET.XMLParser(target=_NoDoctype())  # noqa: S314
     try:
         parser.feed(body)
         root = parser.close()
-    except ElementTree.ParseError as error:
+    except ET.ParseError as error:
         line, column = error.position
         raise BodyError("xml", f"not well-formed: line {line} column {column + 1}") from None
     except (ValueError, LookupError):
         raise BodyError("xml", "the encoding that it declares is not known") from None
     if root.tag != "AddCustomerLog" or [child.tag for child in root] != ["CustomerLogs"]:
         raise BodyError("xml", "the root must be AddCustomerLog with one CustomerLogs and nothing else")
+    _refuse_stray_text(root)
+    _refuse_stray_text(root[0])
     return tuple(_xml_record(element) for element in root[0])
 
 
-def _xml_record(element: ElementTree.Element) -> Record:
+def _refuse_stray_text(element: ET.Element) -> None:
+    texts = [element.text, *(child.tail for child in element)]
+    if any(text and not text.isspace() for text in texts):
+        raise BodyError("xml", f"text stands between the elements of {element.tag}")
+
+
+def _xml_record(element: ET.Element) -> Record:
     if element.tag != "CustomerLog":
         raise BodyError("xml", "CustomerLogs must hold CustomerLog and nothing else")
     record = {child.tag: child.text or "" for child in element}
@@ -164,4 +172,5 @@ def _xml_record(element: ElementTree.Element) -> Record:
         raise BodyError("xml", "an element stands twice in one CustomerLog")
     if any(len(child) for child in element):
         raise BodyError("xml", "each element of a CustomerLog must hold text alone")
+    _refuse_stray_text(element)
     return MappingProxyType(record)

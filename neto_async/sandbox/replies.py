@@ -156,10 +156,7 @@ def _message(message: Message, severity: str, shape: ReplyShape) -> Any:
 def _xml(envelope: dict[str, Any], shape: ReplyShape) -> bytes:
     namespace = f" xmlns={quoteattr(shape.xml_namespace)}" if shape.xml_namespace else ""
     inner = "".join(_element(name, value) for name, value in envelope.items())
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        f"<{shape.xml_root}{namespace}>{inner}</{shape.xml_root}>"
-    ).encode()
+    return (f'<?xml version="1.0" encoding="utf-8"?>\n<{shape.xml_root}{namespace}>{inner}</{shape.xml_root}>').encode()
 
 
 def _element(name: str, value: Any) -> str:

@@ -14,12 +14,12 @@ from typing import Self
 
 from aiohttp import web
 
-from neto_async.sandbox import page
 from neto_async.sandbox.checking import UnknownElements
 from neto_async.sandbox.connection import response_for
 from neto_async.sandbox.exchange import Application, StoreExchange
 from neto_async.sandbox.faults import FaultScript, too_many_calls
 from neto_async.sandbox.ledger import Call, Ledger, SavedLog
+from neto_async.sandbox.page import Pages
 from neto_async.sandbox.quota import SlidingWindow
 from neto_async.sandbox.reading import BodyError, Record, SandboxRequest, format_asked_for, read_records
 from neto_async.sandbox.replies import ReplyShape
@@ -100,6 +100,7 @@ class NetoSandbox:
             replies=replies or ReplyShape(),
             ledger=self._ledger,
         )
+        self._pages = Pages(self, self._ledger)
         self._runner: web.ServerRunner | None = None
         # Set when the store closes: whoever waits inside a call then stops waiting.
         self._closing = asyncio.Event()
@@ -211,7 +212,7 @@ class NetoSandbox:
         elif request.path == _API_PATH:
             transmission = HttpReply(status=405, headers=(("Allow", "POST"),))
         else:
-            transmission = page.page_for(self, request.method, request.path, dict(request.query), dict(request.headers))
+            transmission = self._pages.answer(request.path, request.host, request.query)
         return response_for(transmission, self._pause)
 
     async def _take_call(self, http: web.BaseRequest) -> Transmission:
@@ -219,19 +220,21 @@ class NetoSandbox:
         number = self._ledger.begin(
             wire_format=format_asked_for(http.headers.get("Accept", "")), received_at=self._clock()
         )
-        transmission: Transmission | None = None
         try:
             transmission = await self._answer(number, http)
-        finally:
-            self._ledger.end(number, transmission, seconds=time.perf_counter() - began)
+        except BaseException as error:
+            outcome = "broken off" if isinstance(error, ConnectionError) else "sandbox failed"
+            self._ledger.note(number, outcome=outcome, seconds=time.perf_counter() - began)
+            raise
+        self._ledger.end(number, transmission, seconds=time.perf_counter() - began)
         return transmission
 
     async def _answer(self, number: int, http: web.BaseRequest) -> Transmission:
         if not self._quota.take():
-            self._request(number, http, await self._body(http))
+            self._request(number, http, await self._body(number, http))
             return too_many_calls(self._retry_after)
         settled, fault = self.faults.on_arrival()
-        body = await self._body(http) if fault is None or fault.reads_body else b""
+        body = await self._body(number, http) if fault is None or fault.reads_body else b""
         request = self._request(number, http, body)
         if body is None:
             return HttpReply(status=413, content_type="text/plain", body=b"Request Entity Too Large")
@@ -244,13 +247,14 @@ class NetoSandbox:
         self._ledger.note(number, fault=fault.name)
         return await fault.play(exchange)
 
-    async def _body(self, http: web.BaseRequest) -> bytes | None:
+    async def _body(self, number: int, http: web.BaseRequest) -> bytes | None:
         """Read a body; None for one over the limit, which is read to its end and not kept."""
         pieces, size = [], 0
         async for piece in http.content.iter_any():
             size += len(piece)
             if self._max_body_bytes is None or size <= self._max_body_bytes:
                 pieces.append(piece)
+        self._ledger.note(number, body_bytes=size)
         return b"".join(pieces) if self._max_body_bytes is None or size <= self._max_body_bytes else None
 
     def _request(self, number: int, http: web.BaseRequest, body: bytes | None) -> SandboxRequest:
@@ -261,7 +265,7 @@ class NetoSandbox:
             records = read_records(body or b"", wire_format)
         except BodyError as unreadable:
             error = unreadable
-        self._ledger.note(number, records=len(records), body_bytes=len(body or b""))
+        self._ledger.note(number, records=len(records))
         return SandboxRequest(
             number=number,
             action=http.headers.get("NETOAPI_ACTION", ""),

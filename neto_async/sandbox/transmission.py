@@ -15,6 +15,9 @@ from attrs import field, frozen
 __all__ = ["Ending", "HttpReply", "RawBytes", "Transmission"]
 
 
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
 class Ending(StrEnum):
     """How a connection ends."""
 
@@ -42,10 +45,15 @@ class HttpReply:
     body: bytes = field(default=b"", repr=False)
 
     @property
+    def reason(self) -> str:
+        """The words after the status; gateways have statuses of their own, such as 520."""
+        return _REASONS.get(self.status, "Unknown")
+
+    @property
     def head(self) -> bytes:
         """Status line and headers, as a raw transmission needs them."""
         lines = [
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            f"HTTP/1.1 {self.status} {self.reason}",
             f"Content-Type: {self.content_type}",
             f"Content-Length: {len(self.body)}",
             "Connection: close",
@@ -63,6 +71,7 @@ class RawBytes:
         data: The bytes; none to end the connection without a word.
         ending: How the connection ends.
         status: The HTTP status that stands in them, None where none does.
+        outcome: What the ledger says of it, for a person.
         whole: Bytes that leave at once, when the rest is dripped.
         gap: Seconds between two dripped bytes, None to send all at once.
     """
@@ -70,6 +79,7 @@ class RawBytes:
     data: bytes = field(default=b"", repr=False)
     ending: Ending = Ending.CLOSE
     status: int | None = None
+    outcome: str = "no answer"
     whole: int = 0
     gap: float | None = None
 
