@@ -1,0 +1,785 @@
+"""
+The sending engine: it decides which records go with which call, when, and what became of each.
+
+Theory of operation. Records wait in feeds: one lane for all single adds, and one feed for each bulk add or import. A
+batch is sealed when a call slot and a place in the quota are both in hand, and not before: an idle client sends at
+once, a busy one fills its calls by itself. All decisions are made in one synchronous step, `_pump`, which runs in the
+next turn of the loop after anything has changed; no lock is held, and nothing waits inside it. What it waits for
+instead (a place in the quota, the end of a pause) is one timer.
+
+Each call runs in a task of its own, which is never cancelled. When it ends, the verdict on its answer decides the
+fate of its records:
+
+    added                     settled
+    refused, one record       settled: rejected
+    refused, several          nothing was saved (an inference): cut in two, to be sent again
+    429, never left           nothing was saved: put back, and everyone pauses
+    413                       cut in two, and later batches stay smaller
+    403 or another 4xx        the wrong address before the first success; after it cut in two as above
+    a redirect                the wrong address: settled as not sent, a run stops
+    key refused               settled as not sent, and the client is halted, but for one probe a minute
+    anything else             settled as unknown, and never sent again
+
+May import: the rest of sending, wire, models, outcomes, errors, settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import define
+
+from neto_async.models import CustomerLog
+from neto_async.outcomes import (
+    Added,
+    Attempt,
+    Evidence,
+    Invalid,
+    NotSent,
+    NotSentCause,
+    Outcome,
+    Phase,
+    Rejected,
+    Statistics,
+    Unknown,
+)
+from neto_async.sending.attempts import DEFAULT_PAUSE, backoff
+from neto_async.sending.clock import Clock, LoopClock, Timer
+from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
+from neto_async.sending.feeds import Entry, Feed, Piece, Root, RunFeed, SingleEntry, SingleLane, Stop
+from neto_async.sending.quota import Quota, quota_for
+from neto_async.settings import Settings
+from neto_async.wire import Verdict, VerdictKind, encode_batch, judge
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger("neto_async")
+
+SINGLES_IN_A_ROW = 3
+"""Calls of the single lane after which a waiting import has its turn: each lane gets a quarter of the calls at least."""
+
+DOUBTFUL_IN_A_ROW = 3
+"""Calls in a row that ended in doubt, after which one record is risked at a time."""
+
+PROBE_INTERVAL = 60.0
+"""Seconds between probes of a store that refuses the key."""
+
+EXTRA_CALLS = 200
+EXTRA_SHARE = 0.1
+"""Bounds on taking refused batches apart: so many calls a run, and so much of its calls besides."""
+
+FIRST_ROOTS = (1, 2, 3)
+"""The batches which, refused to the last record with the same words, show that it is not the records' fault."""
+
+
+@define(eq=False)
+class _Call:
+    """A call under way, or about to begin."""
+
+    number: int
+    feed: Feed
+    piece: Piece
+    body: OutgoingBody
+    probe: bool  # it was let through although the client is halted
+    began_at: float = 0.0
+
+    @property
+    def entries(self) -> list[Entry]:
+        return self.piece.entries
+
+
+class Engine:
+    """
+    Take records in and settle each exactly once.
+
+    Args:
+        settings: The limits.
+        transport: What makes a call.
+        clock: Time.
+        quota: Who says when a call may begin; by default the window of ``settings.requests_per_minute``.
+        jitter: Draws a number from 0 to 1 for each wait.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        *,
+        clock: Clock | None = None,
+        quota: Quota | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or LoopClock()
+        self.quota: Quota = quota or quota_for(settings.requests_per_minute)
+        self._transport = transport
+        self._jitter = jitter
+
+        self._singles = SingleLane(settings.batch_size)
+        self._runs: deque[RunFeed] = deque()  # the next to be served first
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each call under way
+        self._calls: set[_Call] = set()  # the same calls
+        self._number = 0  # of the last call that began
+        self._singles_in_a_row = 0  # calls of the single lane since an import that waited had its turn
+
+        self._pump_due = False  # a pump stands in the loop's queue
+        self._timer: Timer | None = None  # pumps when what the next call waits for has come
+        self._waiting_on: str | None = None
+
+        self._asked_until = float("-inf")  # end of the pause that the store asked for; the latest wins
+        self._backoff_until = float("-inf")  # end of the wait after calls that never left
+        self._failures = 0  # calls in a row that never left, counting those that began together once
+        self._doubtful = 0  # calls in a row that ended in doubt
+        self._probe_at = float("-inf")  # from when on the next record may be risked
+        self._halt_probe_at: float | None = None  # while the key is refused: when the next probe may go
+
+        self._succeeded = False  # a record was added: address and key are right
+        self._most_bytes = settings.max_batch_bytes  # lowered when the store answers 413
+        self._counts: Counter[str] = Counter()
+        self._unawaited: Counter[str] = Counter()
+        self._unsettled: set[Entry] = set()
+        self._on_settled: list[Callable[[Entry], None]] = []
+        self._closed = False  # no more is taken in
+        self._given_up = False  # what waited has been given up, and what comes back is too
+
+    # -- taking in ----------------------------------------------------------------------------------------------
+
+    def submit(self, record: CustomerLog, context: Any, give_up_after: float) -> SingleEntry:
+        """Take in a single add; its outcome comes through ``waiter``."""
+        now = self.clock.monotonic()
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        entry = SingleEntry(index=0, record=record, context=context, waiter=waiter, give_up_at=now + give_up_after)
+        self._unsettled.add(entry)
+        if self._closed:
+            self._settle_waiting(entry, _CLOSED)
+        elif self._halt_probe_at is not None and not self._may_probe(now):
+            self._settle_waiting(entry, _KEY_REFUSED)
+        elif entry.give_up_at < self._asked_until:
+            self._settle_waiting(entry, self._rate_limited(now))
+        else:
+            entry.timer = self.clock.call_at(entry.give_up_at, self._expire, entry)
+            self._singles.add(entry)
+            self.wake()
+        return entry
+
+    def withdraw(self, entry: SingleEntry) -> bool:
+        """
+        Let go of a single add whose caller was cancelled.
+
+        Returns:
+            True where it had not left and never will; False where a call carries it or it was settled already.
+        """
+        if entry.in_call or entry not in self._unsettled:
+            return False
+        self._singles.withdraw(entry)
+        self._forget(entry)
+        return True
+
+    def unawaited(self, outcome: Outcome) -> None:
+        """Count an outcome that its caller will not see, and say so in the log."""
+        name = type(outcome).__name__
+        self._unawaited[name] += 1
+        logger.warning(
+            "a customer log ended as %s after its caller had been cancelled", name, extra=_described(outcome)
+        )
+
+    def attach(self, feed: RunFeed) -> None:
+        """Serve a bulk add or an import from now on."""
+        now = self.clock.monotonic()
+        self._runs.append(feed)
+        if self._closed:
+            self.stop_run(feed, _CLOSED)
+        elif self._halt_probe_at is not None and not self._may_probe(now):
+            self.stop_run(feed, _KEY_REFUSED)
+        else:
+            self._stop_if_pause_is_too_long(feed, now)
+        self.wake()
+
+    def detach(self, feed: RunFeed) -> None:
+        """Serve a run no more."""
+        if feed in self._runs:
+            self._runs.remove(feed)
+
+    def offer(self, feed: RunFeed, entry: Entry) -> None:
+        """Take in a record of a run."""
+        if feed.stop is not None:
+            feed.settle(self._count(_not_sent(entry, feed.stop)))
+            return
+        self._unsettled.add(entry)
+        feed.add(entry)
+        self.wake()
+
+    def stop_run(self, feed: RunFeed, stop: Stop) -> None:
+        """Send no more of a run: what waits is settled as not sent, calls under way go on."""
+        if feed.stop is not None:
+            return
+        feed.stop = stop
+        logger.warning("a run stopped: %s", stop.cause, extra={"neto_cause": stop.cause.name})
+        for entry in feed.clear():
+            self._settle_waiting(entry, stop, feed)
+        feed.stopped()
+
+    def wake(self) -> None:
+        """Look in the next turn of the loop whether a call can begin."""
+        if not self._pump_due:
+            self._pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    # -- closing ------------------------------------------------------------------------------------------------
+
+    def close_intake(self) -> None:
+        """Take no more records."""
+        self._closed = True
+
+    def fail_waiting(self) -> None:
+        """Settle all that waits as not sent; calls under way go on."""
+        self._given_up = True
+        self._fail_all(_CLOSED)
+
+    def unsettled(self) -> frozenset[Entry]:
+        """List the records taken in that have no outcome yet."""
+        return frozenset(self._unsettled)
+
+    async def wait_settled(self, entries: Iterable[Entry], timeout: float | None) -> bool:
+        """Wait until records have their outcomes; False where the timeout, in seconds, came first."""
+        remaining = set(entries) & self._unsettled
+        if not remaining:
+            return True
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def note(entry: Entry) -> None:
+            remaining.discard(entry)
+            if not remaining and not done.done():
+                done.set_result(True)
+
+        def run_out() -> None:
+            if not done.done():
+                done.set_result(False)
+
+        timer = None if timeout is None else self.clock.call_at(self.clock.monotonic() + timeout, run_out)
+        self._on_settled.append(note)
+        try:
+            return await done
+        finally:
+            self._on_settled.remove(note)
+            if timer is not None:
+                timer.cancel()
+
+    def records_in_flight(self) -> int:
+        """Count the records that calls carry now."""
+        return sum(len(call.entries) for call in self._calls)
+
+    def statistics(self) -> Statistics:
+        """Count what was done, and say what waits on what."""
+        now = self.clock.monotonic()
+        return Statistics(
+            calls=self._number,
+            in_flight=len(self._calls),
+            waiting_single=self._singles.waiting,
+            waiting_import=sum(feed.waiting for feed in self._runs),
+            waiting_on=self._waiting_on,
+            paused_for=max(0.0, self._paused_until() - now),
+            quota_used=self.quota.used,
+            halted=self._halt_probe_at is not None,
+            added=self._counts["Added"],
+            rejected=self._counts["Rejected"],
+            invalid=self._counts["Invalid"],
+            not_sent=self._counts["NotSent"],
+            unknown=self._counts["Unknown"],
+            unawaited=dict(self._unawaited),
+        )
+
+    def count(self, outcome: Outcome) -> Outcome:
+        """Count an outcome that was decided before the record reached the engine."""
+        return self._count(outcome)
+
+    # -- which call next ----------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while (feed := self._next_feed()) is not None:
+            self._begin(feed)
+
+    def _next_feed(self) -> Feed | None:
+        """Choose the feed whose batch goes now; where none may, note what for and when to look again."""
+        self._waiting_on = None
+        ready = self._ready_feeds()
+        if not ready:
+            return None
+        if len(self._calls) >= (1 if self._probing else self.settings.max_concurrency):
+            self._waiting_on = "slot"
+            return None
+        now = self.clock.monotonic()
+        pause = max(self._paused_until(), self._probe_at if self._probing else float("-inf"))
+        if now < pause:
+            return self._wait_for("probe" if pause == self._probe_at else "pause", pause)
+        nearest: float | None = None
+        for feed in ready:
+            at = self.quota.earliest(now, spaced=feed.spaced)
+            if at is not None and at <= now:
+                return feed
+            if at is not None:
+                nearest = at if nearest is None else min(nearest, at)
+        return self._wait_for("quota", nearest)
+
+    def _wait_for(self, what: str, when: float | None) -> None:
+        self._waiting_on = what
+        if when is not None:
+            self._timer = self.clock.call_at(when, self._pump)
+
+    def _ready_feeds(self) -> list[Feed]:
+        runs: list[Feed] = [feed for feed in self._runs if feed.ready()]
+        if not self._singles.ready():
+            return runs
+        if runs and self._singles_in_a_row >= SINGLES_IN_A_ROW:
+            return [*runs, self._singles]
+        return [self._singles, *runs]
+
+    @property
+    def _probing(self) -> bool:
+        return self._doubtful >= DOUBTFUL_IN_A_ROW
+
+    def _paused_until(self) -> float:
+        return max(self._asked_until, self._backoff_until)
+
+    def _may_probe(self, now: float) -> bool:
+        """Let one record, or run, through to a store that refused the key, once a minute."""
+        if self._halt_probe_at is None or now < self._halt_probe_at:
+            return False
+        self._halt_probe_at = now + PROBE_INTERVAL
+        return True
+
+    # -- one call -----------------------------------------------------------------------------------------------
+
+    def _begin(self, feed: Feed) -> None:
+        piece = feed.take(1 if self._probing else feed.most)
+        body = None if piece is None else self._seal(feed, piece)
+        if piece is None or body is None:
+            return
+        now = self.clock.monotonic()
+        self._number += 1
+        call = _Call(self._number, feed, piece, OutgoingBody(body), self._halt_probe_at is not None, now)
+        self._note_turn(feed)
+        self.quota.begin(now, spaced=feed.spaced)
+        feed.in_flight += 1
+        feed.calls += 1
+        for entry in call.entries:
+            if isinstance(entry, SingleEntry):
+                entry.in_call = True
+        self._calls.add(call)
+        task = asyncio.get_running_loop().create_task(self._run(call), name=f"neto_async call {call.number}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _note_turn(self, feed: Feed) -> None:
+        if isinstance(feed, RunFeed):
+            self._singles_in_a_row = 0
+            self._runs.remove(feed)
+            self._runs.append(feed)
+        else:
+            self._singles_in_a_row += 1
+
+    def _seal(self, feed: Feed, piece: Piece) -> bytes | None:
+        """Encode a piece; what does not fit into a call is taken back, what never can is settled as invalid."""
+        while True:
+            records = [entry.record for entry in piece.entries]
+            body = self._encode(records)
+            if len(records) == 1:
+                fault = _fault_alone(body, self.settings.max_batch_bytes)
+                if fault is None:
+                    return body
+                self._settle(piece.entries[0], feed, _invalid(piece.entries[0], fault))
+                return None
+            if body is not None and len(body) <= self._most_bytes:
+                return body
+            size = 2 * self._most_bytes if body is None else len(body)
+            feed.shorten(piece, min(len(records) - 1, max(1, len(records) * self._most_bytes // size)))
+
+    def _encode(self, records: list[CustomerLog]) -> bytes | None:
+        try:
+            return encode_batch(records, self.settings.wire_format, zone=self.settings.wire_timezone)
+        except Exception as error:  # noqa: BLE001
+            # A caller's own tzinfo can raise anything; its neighbours must not notice.
+            logger.warning("a batch of %d could not be encoded (%s)", len(records), type(error).__name__)
+            return None
+
+    async def _run(self, call: _Call) -> None:
+        exchange: Reply | Failure = Failure(name="CancelledError")
+        try:
+            exchange = await self._transport.call(call.body)
+        except Exception as error:
+            # A transport that breaks its contract must not take records with it.
+            exchange = Failure(name=type(error).__name__)
+            logger.error("the transport raised %s", exchange.name)  # noqa: TRY400 (a traceback could show a text)
+        finally:
+            self._end(call, exchange)
+
+    def _end(self, call: _Call, exchange: Reply | Failure) -> None:
+        now = self.clock.monotonic()
+        self._calls.discard(call)
+        call.feed.in_flight -= 1
+        self.quota.end(now)
+        verdict = self._judge(call, exchange)
+        attempt = _attempt(call, exchange, now - call.began_at)
+        call.piece.spent += now - call.began_at
+        for entry in call.entries:
+            entry.attempts = (*entry.attempts, attempt) if entry.attempts else (attempt,)
+            if isinstance(entry, SingleEntry):
+                entry.in_call = False
+        logger.debug(
+            "call %d: %s",
+            call.number,
+            "never left" if verdict is None else verdict.kind.name,
+            extra={"neto_call": call.number, "neto_records": len(call.entries), "neto_status": attempt.status},
+        )
+        if verdict is None:
+            self._never_left(call)
+        else:
+            self._failures = 0
+            self._actions[verdict.kind](self, call, verdict)
+        self.wake()
+
+    def _judge(self, call: _Call, exchange: Reply | Failure) -> Verdict | None:
+        """Give the verdict on a call; None where it never left."""
+        if isinstance(exchange, Reply):
+            return judge(
+                exchange.status, exchange.headers, exchange.body, len(call.entries), now=self.clock.utcnow()
+            )
+        if not call.body.left:
+            return None
+        reason = f"the call had left when it failed ({exchange.name})"
+        return Verdict(kind=VerdictKind.UNKNOWN, reason=reason, status=exchange.status)
+
+    # -- what a verdict means -----------------------------------------------------------------------------------
+
+    def _added(self, call: _Call, verdict: Verdict) -> None:
+        self._note_definite(call)
+        self._note_key_taken(call)
+        self._succeeded = True
+        if isinstance(call.feed, RunFeed):
+            call.feed.alone_blocked = None
+        for entry, log_id in zip(call.entries, verdict.log_ids, strict=True):
+            added = Added(
+                index=entry.index,
+                record=entry.record,
+                context=entry.context,
+                attempts=entry.attempts,
+                log_id=log_id,
+                warnings=verdict.warnings,
+            )
+            self._settle(entry, call.feed, added)
+
+    def _refused(self, call: _Call, verdict: Verdict) -> None:
+        self._note_definite(call)
+        self._note_key_taken(call)
+        if len(call.entries) == 1 or not self.settings.isolate_rejections:
+            self._reject(call, verdict)
+        else:
+            self._cut(call, verdict)
+
+    def _reject(self, call: _Call, verdict: Verdict) -> None:
+        root = call.piece.root
+        root.refused += len(call.entries)
+        root.texts.add(verdict.messages)
+        for entry in call.entries:
+            rejected = Rejected(
+                index=entry.index,
+                record=entry.record,
+                context=entry.context,
+                attempts=entry.attempts,
+                messages=verdict.messages or (verdict.reason,),
+            )
+            self._settle(entry, call.feed, rejected)
+        if isinstance(call.feed, RunFeed):
+            self._look_for_a_pattern(call.feed, root, len(call.entries))
+
+    def _look_for_a_pattern(self, feed: RunFeed, root: Root, rejected: int) -> None:
+        """Stop a run whose refusals are not the records' fault."""
+        feed.rejected += rejected
+        if feed.max_rejected is not None and feed.rejected > feed.max_rejected:
+            cause = NotSentCause.TOO_MANY_REJECTED
+            self.stop_run(feed, Stop(cause=cause, reason=f"{cause}: {feed.rejected}"))
+            return
+        if root.ordinal in FIRST_ROOTS and root.refused == root.size and len(root.texts) == 1:
+            (feed.refused_roots[root.ordinal],) = root.texts
+            texts = set(feed.refused_roots.values())
+            if len(feed.refused_roots) == len(FIRST_ROOTS) and len(texts) == 1:
+                self.stop_run(feed, _refused_whole(texts.pop()))
+
+    def _cut(self, call: _Call, verdict: Verdict) -> None:
+        """Send the halves of a batch again: nothing of it was saved."""
+        feed, piece = call.feed, call.piece
+        if isinstance(feed, RunFeed):
+            if feed.extra_calls + 2 > EXTRA_SHARE * feed.calls + EXTRA_CALLS:
+                self._settle_all(call, _refused_whole(verdict.messages))
+                self.stop_run(feed, _refused_whole(verdict.messages))
+                return
+            feed.extra_calls += 2
+        middle = (len(piece.entries) + 1) // 2
+        self._put_back(call, Piece(piece.entries[middle:], piece.root, piece.spent))
+        self._put_back(call, Piece(piece.entries[:middle], piece.root, piece.spent))
+
+    def _too_large(self, call: _Call, verdict: Verdict) -> None:
+        self._note_definite(call)
+        size = len(call.body.content)
+        if len(call.entries) == 1:
+            self._reject(call, verdict)
+        else:
+            self._most_bytes = min(self._most_bytes, max(size // 2, 1))
+            self._cut(call, verdict)
+
+    def _blocked(self, call: _Call, verdict: Verdict) -> None:
+        if not self._succeeded:
+            self._wrong_address(call, verdict)
+            return
+        self._note_definite(call)
+        if len(call.entries) > 1:
+            self._cut(call, verdict)
+            return
+        feed, entry = call.feed, call.entries[0]
+        if isinstance(feed, RunFeed) and feed.alone_blocked not in {None, entry}:
+            # Two records alone, and no success between them: it is not a text that a firewall dislikes.
+            self._wrong_address(call, verdict)
+            return
+        self._reject(call, verdict)
+        if isinstance(feed, RunFeed):
+            feed.alone_blocked = entry
+
+    def _wrong_address(self, call: _Call, verdict: Verdict) -> None:
+        self._note_definite(call)
+        stop = Stop(cause=NotSentCause.WRONG_ADDRESS, reason=f"{NotSentCause.WRONG_ADDRESS}: {verdict.reason}")
+        self._settle_all(call, stop)
+        if isinstance(call.feed, RunFeed):
+            self.stop_run(call.feed, stop)
+
+    def _rate_limited_call(self, call: _Call, verdict: Verdict) -> None:
+        now = self.clock.monotonic()
+        seconds = DEFAULT_PAUSE if verdict.retry_after is None else verdict.retry_after
+        self._asked_until = max(self._asked_until, now + seconds)
+        logger.warning("the store asked for a pause of %.0f s", seconds, extra={"neto_pause": seconds})
+        for entry in self._singles.entries():
+            if entry.give_up_at < self._asked_until:
+                self._settle_waiting(entry, self._rate_limited(now))
+        self._try_again(call, self._asked_until - now, self._rate_limited(now))
+        for feed in list(self._runs):
+            self._stop_if_pause_is_too_long(feed, now)
+
+    def _stop_if_pause_is_too_long(self, feed: RunFeed, now: float) -> None:
+        if self._asked_until - now > self.settings.give_up_after:
+            self.stop_run(feed, self._rate_limited(now))
+
+    def _rate_limited(self, now: float) -> Stop:
+        cause, seconds = NotSentCause.RATE_LIMITED, self._asked_until - now
+        return Stop(cause=cause, reason=f"{cause}: {seconds:.0f} s", retry_after=seconds)
+
+    def _never_left(self, call: _Call) -> None:
+        now = self.clock.monotonic()
+        if now >= self._backoff_until:
+            # Calls that fail while a wait goes on already are part of the same failure.
+            self._failures += 1
+            self._backoff_until = now + backoff(self._failures, jitter=self._jitter())
+        self._try_again(call, self._backoff_until - now, _GAVE_UP)
+
+    def _try_again(self, call: _Call, wait: float, stop: Stop) -> None:
+        """Put back what was certainly not saved, unless its time is over by then."""
+        piece = call.piece
+        piece.spent += max(wait, 0.0)
+        if isinstance(call.feed, RunFeed) and piece.spent > self.settings.give_up_after:
+            self._settle_all(call, stop)
+            self.stop_run(call.feed, stop)
+            return
+        self._put_back(call, piece)
+
+    def _put_back(self, call: _Call, piece: Piece) -> None:
+        now = self.clock.monotonic()
+        if isinstance(call.feed, RunFeed):
+            stop = call.feed.stop
+            if stop is None:
+                call.feed.put_back(piece)
+            else:
+                for entry in piece.entries:
+                    self._settle_waiting(entry, stop, call.feed)
+            return
+        for entry in list(piece.entries):
+            assert isinstance(entry, SingleEntry)  # noqa: S101
+            if (stop := self._why_not_again(entry, now, probe=call.probe)) is not None:
+                self._settle_waiting(entry, stop)
+                piece.entries.remove(entry)
+        if piece.entries:
+            call.feed.put_back(piece)
+
+    def _why_not_again(self, entry: SingleEntry, now: float, *, probe: bool) -> Stop | None:
+        if self._given_up:
+            return _CLOSED
+        if self._halt_probe_at is not None and not probe:
+            return _KEY_REFUSED
+        if entry.give_up_at < self._asked_until:
+            return self._rate_limited(now)
+        if entry.give_up_at <= max(now, self._backoff_until):
+            return _GAVE_UP
+        return None
+
+    def _key_refused(self, call: _Call, verdict: Verdict) -> None:  # noqa: ARG002
+        if self._halt_probe_at is None:
+            logger.error("the store refused the API key; nothing is sent but one probe a minute")
+        self._halt_probe_at = self.clock.monotonic() + PROBE_INTERVAL
+        self._note_definite(call)
+        self._settle_all(call, _KEY_REFUSED)
+        self._fail_all(_KEY_REFUSED)
+
+    def _in_doubt(self, call: _Call, verdict: Verdict) -> None:
+        now = self.clock.monotonic()
+        self._doubtful += 1
+        evidence = Evidence(
+            log_ids=verdict.log_ids, messages=(*verdict.messages, *verdict.warnings), status=verdict.status
+        )
+        for entry in call.entries:
+            unknown = Unknown(
+                index=entry.index,
+                record=entry.record,
+                context=entry.context,
+                attempts=entry.attempts,
+                reason=verdict.reason,
+                evidence=evidence,
+            )
+            self._settle(entry, call.feed, unknown)
+        if not self._probing:
+            return
+        self._probe_at = now + backoff(self._doubtful - DOUBTFUL_IN_A_ROW + 1, jitter=self._jitter())
+        for feed in list(self._runs):
+            if feed.doubtful_since is None:
+                feed.doubtful_since = now
+            if self._probe_at - feed.doubtful_since > self.settings.give_up_after:
+                cause = NotSentCause.IN_DOUBT
+                self.stop_run(feed, Stop(cause=cause, reason=f"{cause}: {verdict.reason}"))
+
+    def _note_definite(self, call: _Call) -> None:
+        """Note that the store answered in a way that leaves no doubt."""
+        self._doubtful = 0
+        for feed in self._runs:
+            feed.doubtful_since = None
+        if isinstance(call.feed, RunFeed):
+            call.feed.feeling = False
+
+    def _note_key_taken(self, call: _Call) -> None:
+        if call.probe and self._halt_probe_at is not None:
+            self._halt_probe_at = None
+            logger.info("the store takes the API key again")
+
+    _actions = {
+        VerdictKind.ADDED: _added,
+        VerdictKind.REFUSED: _refused,
+        VerdictKind.TOO_LARGE: _too_large,
+        VerdictKind.BLOCKED: _blocked,
+        VerdictKind.WRONG_ADDRESS: _wrong_address,
+        VerdictKind.RATE_LIMITED: _rate_limited_call,
+        VerdictKind.KEY_REFUSED: _key_refused,
+        VerdictKind.UNKNOWN: _in_doubt,
+    }
+
+    # -- settling -----------------------------------------------------------------------------------------------
+
+    def _settle(self, entry: Entry, feed: Feed, outcome: Outcome) -> None:
+        self._count(outcome)
+        self._forget(entry)
+        if isinstance(feed, RunFeed):
+            feed.settle(outcome)
+        elif isinstance(entry, SingleEntry):
+            if entry.waiter.done():
+                self.unawaited(outcome)
+            else:
+                entry.waiter.set_result(outcome)
+
+    def _settle_all(self, call: _Call, stop: Stop) -> None:
+        for entry in call.entries:
+            self._settle(entry, call.feed, _not_sent(entry, stop))
+
+    def _settle_waiting(self, entry: Entry, stop: Stop, feed: RunFeed | None = None) -> None:
+        if isinstance(entry, SingleEntry):
+            self._singles.withdraw(entry)
+        self._settle(entry, feed or self._singles, _not_sent(entry, stop))
+
+    def _fail_all(self, stop: Stop) -> None:
+        for entry in self._singles.entries():
+            if not entry.waiter.done():
+                self._settle_waiting(entry, stop)
+        for feed in list(self._runs):
+            self.stop_run(feed, stop)
+
+    def _expire(self, entry: SingleEntry) -> None:
+        if not entry.in_call and not entry.waiter.done():
+            self._settle_waiting(entry, _GAVE_UP)
+
+    def _forget(self, entry: Entry) -> None:
+        self._unsettled.discard(entry)
+        if isinstance(entry, SingleEntry) and entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+        for note in list(self._on_settled):
+            note(entry)
+
+    def _count(self, outcome: Outcome) -> Outcome:
+        self._counts[type(outcome).__name__] += 1
+        return outcome
+
+
+_CLOSED = Stop(cause=NotSentCause.CLOSED, reason=NotSentCause.CLOSED)
+_GAVE_UP = Stop(cause=NotSentCause.GAVE_UP, reason=NotSentCause.GAVE_UP)
+_KEY_REFUSED = Stop(cause=NotSentCause.KEY_REFUSED, reason=NotSentCause.KEY_REFUSED)
+
+
+def _refused_whole(messages: tuple[str, ...]) -> Stop:
+    cause = NotSentCause.REFUSED_WHOLE
+    return Stop(cause=cause, reason=": ".join((cause, *messages)))
+
+
+def _not_sent(entry: Entry, stop: Stop) -> NotSent:
+    return NotSent(
+        index=entry.index,
+        record=entry.record,
+        context=entry.context,
+        attempts=entry.attempts,
+        reason=stop.reason,
+        cause=stop.cause,
+        retry_after=stop.retry_after,
+    )
+
+
+def _fault_alone(body: bytes | None, limit: int) -> str | None:
+    if body is None:
+        return "the log can't be encoded: look at its times and their zones"
+    if len(body) > limit:
+        return f"the log takes {len(body)} bytes in a call of its own, and max_batch_bytes is {limit}"
+    return None
+
+
+def _invalid(entry: Entry, fault: str) -> Invalid:
+    return Invalid(index=entry.index, record=entry.record, context=entry.context, errors=(fault,))
+
+
+def _attempt(call: _Call, exchange: Reply | Failure, seconds: float) -> Attempt:
+    answered = isinstance(exchange, Reply)
+    phase = Phase.ANSWERED if answered else Phase.LEFT if call.body.left else Phase.NEVER_LEFT
+    return Attempt(
+        call=call.number,
+        records=len(call.entries),
+        body_bytes=len(call.body.content),
+        phase=phase,
+        seconds=seconds,
+        status=exchange.status,
+        failure=None if isinstance(exchange, Reply) else exchange.name,
+    )
+
+
+def _described(outcome: Outcome) -> dict[str, object]:
+    """Describe an outcome for a log record: its position and its calls, nothing of its contents."""
+    calls = [attempt.call for attempt in outcome.attempts]
+    return {"neto_index": outcome.index, "neto_outcome": type(outcome).__name__, "neto_calls": calls}

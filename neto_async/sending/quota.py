@@ -1,0 +1,128 @@
+"""
+How many calls a minute, as arithmetic on times that are handed in. May import: nothing of the package.
+
+Theory. The store allows N calls in any 60 seconds and counts a call when it arrives there, which is some time between
+its first byte and its reply. A call therefore holds a place from its first byte until 60 s after its reply: whichever
+moment the store saw, two calls that use the same place are at least 60 s apart there, so no window of 60 s sees more
+than N, whatever the network does. A place given back 60 s after *sending* would not hold that when latency varies.
+
+The price: with calls of d seconds a place is used every 60 + d seconds, so that N * 60 / (60 + d) calls a minute go
+out at most: 98.4 % of them at d = 1. Imports are spaced 60/N apart besides, so that they neither exhaust the window
+in a burst nor leave a handler's single log to wait for most of a minute.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from attrs import define, field
+
+__all__ = ["Quota", "Unlimited", "Window", "quota_for"]
+
+WINDOW = 60.0
+"""Seconds of the vendor's window: "500 requests per minute" (developers.maropost.com, read 2026-11)."""
+
+CATCH_UP = 0.1
+"""Part of the spacing that a late timer may catch up with at the next call; else each lateness would add up."""
+
+
+class Quota(Protocol):
+    """Who says when the next call may begin. A limiter shared by several processes can take its place."""
+
+    @property
+    def used(self) -> int:
+        """Calls that count now."""
+
+    def earliest(self, now: float, *, spaced: bool) -> float | None:
+        """Say from when on a call may begin; None: not before one that is under way has ended."""
+
+    def begin(self, now: float, *, spaced: bool) -> None:
+        """Count a call that begins."""
+
+    def end(self, now: float) -> None:
+        """Note that a call has ended: its reply is there, or none will be waited for."""
+
+    def seconds_for(self, calls: int) -> float | None:
+        """Say how long so many spaced calls take at the least; None where there is no limit."""
+
+
+@define
+class Window:
+    """
+    A sliding window of places.
+
+    Args:
+        requests_per_minute: N, any positive number. A fraction is rounded down, and below one the window is stretched
+            instead, so that one call goes every 60/N seconds.
+    """
+
+    requests_per_minute: float
+    _capacity: int = field(init=False)
+    _span: float = field(init=False)
+    _spacing: float = field(init=False)
+    _under_way: int = field(init=False, default=0)  # calls that have begun and not ended
+    _free_at: deque[float] = field(init=False, factory=deque)  # when the places of ended calls come free, ascending
+    _spaced_at: float = field(init=False, default=float("-inf"))  # from when on the next spaced call may begin
+
+    def __attrs_post_init__(self) -> None:
+        self._capacity = max(1, int(self.requests_per_minute))
+        self._span = max(WINDOW, WINDOW / self.requests_per_minute)
+        self._spacing = WINDOW / self.requests_per_minute
+
+    @property
+    def used(self) -> int:
+        """Calls that count: under way, or ended less than a window ago as of the last look."""
+        return self._under_way + len(self._free_at)
+
+    def earliest(self, now: float, *, spaced: bool) -> float | None:
+        """Say from when on a call may begin; None: not before one that is under way has ended."""
+        while self._free_at and self._free_at[0] <= now:
+            self._free_at.popleft()
+        at = now
+        if self.used >= self._capacity:
+            if not self._free_at:
+                return None
+            at = self._free_at[0]
+        return max(at, self._spaced_at) if spaced else at
+
+    def begin(self, now: float, *, spaced: bool) -> None:
+        """Count a call that begins."""
+        self._under_way += 1
+        if spaced:
+            self._spaced_at = max(self._spaced_at, now - CATCH_UP * self._spacing) + self._spacing
+
+    def end(self, now: float) -> None:
+        """Give the call's place back a window from now."""
+        self._under_way -= 1
+        self._free_at.append(now + self._span)
+
+    def seconds_for(self, calls: int) -> float:
+        """Say how long so many spaced calls take at the least."""
+        return calls * self._spacing
+
+
+@define
+class Unlimited:
+    """No limit: for a store that has none, or a limiter elsewhere."""
+
+    used: int = 0
+
+    def earliest(self, now: float, *, spaced: bool) -> float:  # noqa: ARG002
+        """Say: at once."""
+        return now
+
+    def begin(self, now: float, *, spaced: bool) -> None:
+        """Count nothing."""
+
+    def end(self, now: float) -> None:
+        """Count nothing."""
+
+    def seconds_for(self, calls: int) -> None:  # noqa: ARG002
+        """Say that it can't be known."""
+        return
+
+
+def quota_for(requests_per_minute: float | None) -> Quota:
+    """Make the quota of one process."""
+    return Unlimited() if requests_per_minute is None else Window(requests_per_minute)

@@ -1,0 +1,147 @@
+"""
+Calls over HTTP. The one module that knows the HTTP library; every error of it ends here.
+
+May import: exchange, wire (headers), settings. Works with `httpx.AsyncClient` and with what has its interface, such as
+`httpx2.AsyncClient`, which is why nothing below asks for the class of a client or of an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+
+from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+from neto_async.settings import Settings
+from neto_async.wire import MAX_REPLY_BYTES, request_headers
+
+__all__ = ["HttpTransport"]
+
+KEEPALIVE = 3.0
+"""Seconds an idle connection is kept. Servers close idle ones after five seconds and more, and a call that goes out
+just then ends in doubt."""
+
+GRACE = 0.5
+"""Seconds past its deadline after which a call is left to itself. Its own phase timeouts come first; this is for a
+server that sends its headers byte by byte, which restarts them for ever."""
+
+
+class HttpTransport:
+    """
+    Make calls through an HTTP client.
+
+    A call is never cancelled, since httpcore loses pool slots that way: the phases' timeouts are what remains of the
+    deadline, and the deadline is looked at between the pieces of the answer.
+
+    Args:
+        settings: Where to and with which credentials.
+        http_client: The caller's own client; it is not closed here.
+    """
+
+    def __init__(self, settings: Settings, http_client: Any = None) -> None:
+        self._settings = settings
+        self._client = http_client
+        self._owned = http_client is None
+        self._headers = request_headers(settings.wire_format) | _credentials(settings)
+        self._abandoned: set[asyncio.Task[Reply | Failure]] = set()  # calls past their deadline that have not ended
+
+    def __repr__(self) -> str:
+        return f"HttpTransport({'own' if self._owned else 'given'} client, {len(self._abandoned)} abandoned calls)"
+
+    @property
+    def closed(self) -> bool:
+        """True where the client can't be used any more."""
+        return self._client is not None and bool(getattr(self._client, "is_closed", False))
+
+    async def call(self, body: OutgoingBody) -> Reply | Failure:
+        """Post the body; every error becomes a `Failure`."""
+        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        exchange = asyncio.ensure_future(self._exchange(body, deadline))
+        await asyncio.wait({exchange}, timeout=self._settings.timeout + GRACE)
+        if exchange.done():
+            return exchange.result()
+        self._abandoned.add(exchange)
+        exchange.add_done_callback(self._abandoned.discard)
+        return Failure(name="deadline passed")
+
+    async def aclose(self) -> None:
+        """Close the client, where it is ours."""
+        if self._owned and self._client is not None:
+            await self._client.aclose()
+
+    async def _exchange(self, body: OutgoingBody, deadline: float) -> Reply | Failure:
+        status = None
+        try:
+            client = self._open()
+            request = client.build_request(
+                "POST",
+                self._settings.endpoint,
+                headers={**self._headers, "Content-Length": str(len(body.content))},
+                content=body,
+                extensions={"timeout": _Remaining(deadline)},
+            )
+            response = await client.send(request, stream=True, follow_redirects=False, auth=None)
+            status = response.status_code
+            try:
+                return await _read(response, deadline)
+            finally:
+                await response.aclose()
+        except asyncio.CancelledError:
+            # Only a loop that is being torn down cancels this task. Whoever waits for it learns of that by itself.
+            return Failure(name="cancelled", status=status)
+        except Exception as error:  # noqa: BLE001
+            # Whatever it was, `body.left` says what it means. Its text may hold a key: only the class goes on.
+            return Failure(name=type(error).__name__, status=status)
+
+    def _open(self) -> Any:
+        if self._client is None:
+            connections = self._settings.max_concurrency
+            self._client = httpx.AsyncClient(
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE
+                ),
+                follow_redirects=False,
+            )
+        return self._client
+
+
+async def _read(response: Any, deadline: float) -> Reply | Failure:
+    headers = dict(response.headers)
+    if response.is_stream_consumed:
+        # An event hook of the caller's own client has read, and decoded, the answer.
+        headers.pop("content-encoding", None)
+        return Reply(status=response.status_code, headers=headers, body=response.content)
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > MAX_REPLY_BYTES:
+            return Failure(name="answer too long", status=response.status_code)
+        if asyncio.get_running_loop().time() > deadline:
+            return Failure(name="deadline passed", status=response.status_code)
+    return Reply(status=response.status_code, headers=headers, body=bytes(body))
+
+
+class _Remaining(dict[str, float]):
+    """The timeouts of a request's phases, each of which is what remains of one deadline when the phase begins."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        super().__init__(dict.fromkeys(("connect", "read", "write", "pool"), self._left()))
+
+    def __getitem__(self, phase: str) -> float:
+        return self._left()
+
+    def get(self, phase: str, default: Any = None) -> Any:  # noqa: ARG002
+        return self._left()
+
+    def _left(self) -> float:
+        return max(self._deadline - asyncio.get_running_loop().time(), 0.001)
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    headers = {"NETOAPI_KEY": settings.api_key, "User-Agent": f"neto-async/{version('neto_async')}"}
+    if settings.username is not None:
+        headers["NETOAPI_USERNAME"] = settings.username
+    return headers

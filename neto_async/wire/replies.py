@@ -1,0 +1,288 @@
+"""
+The document of an answer to one envelope, whatever shape it came in. Pure; may import bodies.
+
+What live stores send differs from the vendor's page, and from call to call: one record as an object and several as a
+list, messages in five forms, ``Ack`` left out (read 2026-11). All of it is structured by cattrs into `Reply`. Where a
+reply says two things at once, `Reply.doubt` says so: nothing is settled by a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from attrs import evolve, field, frozen
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, override
+
+from neto_async.wire.bodies import read_document
+
+__all__ = ["Ack", "Entry", "Message", "Reply", "Severity", "read_reply"]
+
+MAX_LOG_ID = 2**63 - 1
+"""The largest id that a database holds; a longer number is none."""
+
+
+class Ack(Enum):
+    """What a reply says of the call as a whole."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    ERROR = "error"
+    UNSAID = ""
+    """Left out, or a word that is not known."""
+    CONTRADICTORY = "…"
+    """Several of them, or something else than a word."""
+
+
+class Severity(Enum):
+    """What a message is, by the element it stands in and by its SeverityCode."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    UNSAID = ""
+    CONTRADICTORY = "…"
+    """The element says one thing and the code another."""
+
+
+_SEVERITY_WORDS = {
+    "error": Severity.ERROR,
+    "warning": Severity.WARNING,
+    # So misspelt on a page of the vendor's (developers.maropost.com, read 2026-11).
+    "waring": Severity.WARNING,
+}
+
+
+@frozen(kw_only=True)
+class Message:
+    """
+    One of Neto's messages. It may echo what a customer wrote.
+
+    Attributes:
+        text: Its Message, or the whole of a bare string.
+        description: Its Description.
+        severity: Error or warning.
+    """
+
+    text: str = field(repr=False)
+    description: str = field(default="", repr=False)
+    severity: Severity
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.text, self.description) if part)
+
+
+@frozen(kw_only=True)
+class Entry:
+    """
+    One element of a reply's ``CustomerLog``.
+
+    Attributes:
+        ids: The id in it: none or one, and more where it is not legible.
+        is_legible: False where something stands for the id that is no whole number above 0, nor nothing.
+    """
+
+    ids: tuple[int, ...] = ()
+    is_legible: bool = True
+
+
+@frozen(kw_only=True)
+class Reply:
+    """
+    An answer of the API, in one shape.
+
+    Attributes:
+        ack: What it says of the call as a whole.
+        entries: One for each log that it speaks of.
+        messages: In the order of the document.
+        has_stray_ids: True where a LogID stands outside an entry.
+        stray_ids: Those of them that can be read.
+    """
+
+    ack: Ack = Ack.UNSAID
+    entries: tuple[Entry, ...] = ()
+    messages: tuple[Message, ...] = ()
+    has_stray_ids: bool = False
+    stray_ids: tuple[int, ...] = ()
+
+    @property
+    def log_ids(self) -> tuple[int, ...]:
+        """Every id that can be read, those of the entries first."""
+        return tuple(log_id for entry in self.entries for log_id in entry.ids) + self.stray_ids
+
+    @property
+    def speaks_of_ids(self) -> bool:
+        """True where an id stands in it, legible or not."""
+        return bool(self.log_ids) or self.has_stray_ids or not all(entry.is_legible for entry in self.entries)
+
+    @property
+    def is_error(self) -> bool:
+        """True where it says ``Ack: Error`` or has a message of that kind."""
+        return self.ack is Ack.ERROR or any(message.severity is Severity.ERROR for message in self.messages)
+
+    @property
+    def is_clean(self) -> bool:
+        """True where nothing in it is, or could be, an error."""
+        return not self.is_error and all(message.severity is not Severity.CONTRADICTORY for message in self.messages)
+
+    @property
+    def doubt(self) -> str:
+        """What makes it say two things at once, in our words; empty where it does not."""
+        if self.has_stray_ids:
+            return "an id stands where no reply has one"
+        if not all(entry.is_legible for entry in self.entries):
+            return "an id can't be read as a whole number above 0"
+        if self.log_ids and not all(entry.ids for entry in self.entries):
+            return "some of its entries have an id and some have none"
+        if len(set(self.log_ids)) != len(self.log_ids):
+            return "an id stands in it twice"
+        if self.ack is Ack.CONTRADICTORY:
+            return "its Ack is not one word"
+        return ""
+
+
+def read_reply(headers: Mapping[str, str], body: bytes) -> Reply:
+    """
+    Read an answer of the API.
+
+    Args:
+        headers: Headers of the answer, as `fold_headers` returns them.
+        body: The bytes as they came over the wire.
+
+    Raises:
+        UnreadableError: It is no whole document of the API.
+    """
+    document = read_document(headers, body)
+    found = list(_stray_ids(document))
+    stray_ids = tuple(log_id for value in found for log_id in _ids_in(value))
+    return evolve(_converter.structure(document, Reply), has_stray_ids=bool(found), stray_ids=stray_ids)
+
+
+def _stray_ids(document: dict[str, Any]) -> Iterator[Any]:
+    entries = document.get("customerlog")
+    homes = {id(entry) for entry in (entries if isinstance(entries, list) else [entries]) if isinstance(entry, dict)}
+    nodes: list[Any] = [document]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            nodes += node.values()
+            if "logid" in node and id(node) not in homes:
+                yield node["logid"]
+
+
+def _is_blank(node: object) -> bool:
+    # A store says "nothing" as null, "", [], {} and 0; False is among them since it is a number to Python.
+    return not node or (isinstance(node, str) and not node.strip())
+
+
+def _one_or_many(node: Any) -> list[Any]:
+    if _is_blank(node):
+        return []
+    return node if isinstance(node, list) else [node]
+
+
+def _ids_in(value: object) -> tuple[int, ...]:
+    """Return the ids in the value of a LogID: one as a number or as digits, each of a list, none in anything else."""
+    if isinstance(value, list):
+        return tuple(log_id for item in value if not isinstance(item, list) for log_id in _ids_in(item))
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ()
+    # White space round the text of an element says nothing in XML; in JSON it is taken alike.
+    digits = str(value).strip(" \t\r\n")
+    if not re.fullmatch("0*[0-9]{1,19}", digits, re.ASCII):
+        return ()
+    log_id = int(digits[-19:])
+    return (log_id,) if 0 < log_id <= MAX_LOG_ID else ()
+
+
+def _says_no_id(value: object) -> bool:
+    return _is_blank(value) or (isinstance(value, str) and not value.strip(" \t\r\n").strip("0"))
+
+
+def _structure_entry(node: Any, _type: type[Entry]) -> Entry:
+    if _is_blank(node):
+        return Entry()
+    if not isinstance(node, dict):
+        return Entry(ids=_ids_in(node), is_legible=False)
+    value = node.get("logid")
+    ids = _ids_in(value)
+    return Entry(ids=ids, is_legible=_says_no_id(value) or (bool(ids) and not isinstance(value, list)))
+
+
+def _structure_entries(node: Any, _type: Any) -> tuple[Entry, ...]:
+    return tuple(_structure_entry(entry, Entry) for entry in _one_or_many(node))
+
+
+def _structure_ack(node: Any, _type: type[Ack]) -> Ack:
+    if _is_blank(node):
+        return Ack.UNSAID
+    if not isinstance(node, str):
+        return Ack.CONTRADICTORY
+    words = {ack.value: ack for ack in (Ack.SUCCESS, Ack.WARNING, Ack.ERROR)}
+    return words.get(node.strip().lower(), Ack.UNSAID)
+
+
+def _structure_messages(node: Any, _type: Any) -> tuple[Message, ...]:
+    return tuple(_messages_in(node, Severity.UNSAID))
+
+
+def _messages_in(node: Any, place: Severity) -> Iterator[Message]:
+    """Walk through any of the forms of Messages; ``place`` is what the element around says."""
+    if _is_blank(node):
+        return
+    if isinstance(node, list):
+        for item in node:
+            yield from _messages_in(item, place)
+    elif not isinstance(node, dict):
+        yield Message(text=_text(node), severity=place)
+    elif node.keys() & {"message", "severitycode", "description"}:
+        code = _SEVERITY_WORDS.get(_text(node.get("severitycode")).lower(), Severity.UNSAID)
+        yield Message(
+            text=_text(node.get("message")),
+            description=_text(node.get("description")),
+            severity=_agreed(place, code),
+        )
+    else:
+        for name, child in node.items():
+            yield from _messages_in(child, _SEVERITY_WORDS.get(name, place))
+
+
+def _agreed(place: Severity, code: Severity) -> Severity:
+    said = {place, code} - {Severity.UNSAID}
+    return said.pop() if len(said) == 1 else Severity.CONTRADICTORY if said else Severity.UNSAID
+
+
+_UNCARRIABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML can't carry. JSON can, by escapes: lone surrogates that no file takes, and codes that steer a terminal."""
+
+
+def _text(node: object) -> str:
+    if isinstance(node, list | dict):
+        return " ".join(filter(None, map(_text, node if isinstance(node, list) else node.values())))
+    return "" if _is_blank(node) else _UNCARRIABLE.sub("\ufffd", str(node)).strip()
+
+
+def _make_converter() -> Converter:
+    converter = Converter()
+    converter.register_structure_hook(Ack, _structure_ack)
+    converter.register_structure_hook_func(lambda kind: kind == tuple[Entry, ...], _structure_entries)
+    converter.register_structure_hook_func(lambda kind: kind == tuple[Message, ...], _structure_messages)
+    converter.register_structure_hook(
+        Reply,
+        make_dict_structure_fn(
+            Reply,
+            converter,
+            entries=override(rename="customerlog"),
+            # Told from the whole document, not from one element of it.
+            has_stray_ids=override(omit=True),
+            stray_ids=override(omit=True),
+        ),
+    )
+    return converter
+
+
+_converter = _make_converter()
