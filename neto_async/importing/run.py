@@ -1,0 +1,231 @@
+"""
+A run: it reads a source of any length, hands its records to the engine, and streams what became of them.
+
+Theory of operation. A reader task pulls items from the source and offers the logs in them to the engine's feed, at
+most `READ_AHEAD` batches ahead; what is invalid has its outcome at once. Outcomes wait in ``_ready`` for the caller's
+loop; while too many do, the feed is held and nothing more is read or sent, so that memory stays flat whatever the
+length of the source and however slow the caller. May import: sending, items, models, outcomes, errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from neto_async.importing.items import read_item
+from neto_async.outcomes import ImportProgress, Invalid, NotSentCause, Outcome
+from neto_async.sending.engine import Engine
+from neto_async.sending.feeds import Entry, RunFeed, Stop
+from neto_async.sending.waiting import wait_through_cancellation
+
+__all__ = ["ImportRun"]
+
+READ_AHEAD = 2
+"""Batches that are read before there is a call for them."""
+
+
+class ImportRun:
+    """
+    One import: an async context manager, and inside it an async iterator of outcomes.
+
+    Outcomes come in the order in which they become known; ``index`` is the position in the source. Leaving the block
+    takes no more rows, awaits the calls under way and keeps their outcomes in ``unread``.
+
+    Raises:
+        Exception: Whatever the source itself raised, once the calls under way have ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: Iterable[Any] | AsyncIterable[Any],
+        *,
+        read_on: bool = False,
+        max_rejected: int | None = None,
+    ) -> None:
+        self._engine = engine
+        self._source = source
+        self._read_on = read_on
+        size = engine.settings.batch_size
+        self._ahead = READ_AHEAD * size
+        self._most_ready = (engine.settings.max_concurrency + READ_AHEAD) * size
+        self._ready: deque[Outcome] = deque()  # outcomes that the caller has not taken
+        self._counts: Counter[str] = Counter()
+        self._taken = 0  # items read from the source
+        self._outstanding = 0  # records offered that have no outcome yet
+        self._leaving = False  # no more is read
+        self._exhausted = False  # nothing more will be read
+        self._error: BaseException | None = None  # what the source raised
+        self._room = asyncio.Event()  # the reader may read on
+        self._news = asyncio.Event()  # something has changed for the caller's loop
+        self._reader: asyncio.Task[None] | None = None
+        self._stopped_at: int | None = None
+        self.unread: tuple[Outcome, ...] = ()
+        self._feed = RunFeed(
+            batch_size=size,
+            settle=self._settled,
+            room_made=self._room.set,
+            stopped=self._on_stop,
+            max_rejected=max_rejected,
+        )
+
+    def __repr__(self) -> str:
+        return f"ImportRun(taken={self._taken}, finished={sum(self._counts.values())})"
+
+    @property
+    def progress(self) -> ImportProgress:
+        """How far the run is, now."""
+        total = len(self._source) if hasattr(self._source, "__len__") else None
+        stop = self._feed.stop
+        return ImportProgress(
+            taken=self._taken,
+            total=total,
+            added=self._counts["Added"],
+            rejected=self._counts["Rejected"],
+            invalid=self._counts["Invalid"],
+            not_sent=self._counts["NotSent"],
+            unknown=self._counts["Unknown"],
+            calls=self._feed.calls,
+            in_flight=self._feed.in_flight,
+            seconds_left=self._seconds_left(total),
+            stopped_at=self._stopped_at,
+            stop_reason=None if stop is None else stop.reason,
+        )
+
+    def stop(self) -> None:
+        """Take no more rows; the calls under way go on, and what was read and not sent comes out as `NotSent`."""
+        cause = NotSentCause.STOPPED
+        self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
+
+    async def __aenter__(self) -> Self:
+        if self._reader is not None:
+            msg = "a run can be entered only once"
+            raise RuntimeError(msg)
+        self._room.set()
+        self._engine.attach(self._feed)
+        self._reader = asyncio.get_running_loop().create_task(self._read(), name="neto_async reader")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leaving = True
+        if not self._exhausted or self._outstanding:
+            self.stop()
+        await wait_through_cancellation(self._leave())
+        self.unread = tuple(self._ready)
+        self._ready.clear()
+
+    async def __aiter__(self) -> AsyncIterator[Outcome]:
+        if self._reader is None:
+            msg = "iterate inside the block: async with client.import_customer_logs(source) as run"
+            raise RuntimeError(msg)
+        while True:
+            while self._ready:
+                outcome = self._ready.popleft()
+                self._regulate()
+                yield outcome
+            if self._exhausted and not self._outstanding:
+                break
+            self._news.clear()
+            await self._news.wait()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    async def _leave(self) -> None:
+        assert self._reader is not None  # noqa: S101
+        self._reader.cancel()
+        await asyncio.wait({self._reader})
+        while self._outstanding:
+            self._news.clear()
+            await self._news.wait()
+        self._engine.detach(self._feed)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            if isinstance(self._source, AsyncIterable):
+                # Such a source may wait for something: what is there may go.
+                self._feed.partial = True
+                async for item in self._source:
+                    if not await self._take(item):
+                        break
+            else:
+                for item in self._source:
+                    if not await self._take(item):
+                        break
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001
+            # Raised in the caller's loop, after the calls under way.
+            self._error = error
+        finally:
+            self._exhausted = True
+            self._feed.partial = True
+            self._news.set()
+            self._engine.wake()
+
+    async def _take(self, item: object) -> bool:
+        """Take one item in; wait for room, and say whether to go on."""
+        if self._feed.stop is not None and not self._read_on:
+            return False
+        index = self._taken
+        self._taken += 1
+        log, record, context, errors = read_item(item)
+        if log is None:
+            invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
+            self._settled(self._engine.count(invalid), offered=False)
+        else:
+            self._outstanding += 1
+            self._engine.offer(self._feed, Entry(index=index, record=log, context=context))
+        while not self._leaving and not self._has_room():
+            self._room.clear()
+            await self._room.wait()
+        if self._taken % self._engine.settings.batch_size == 0:
+            # A source that never waits must not hold the loop for longer than a batch.
+            await asyncio.sleep(0)
+        return not self._leaving and (self._feed.stop is None or self._read_on)
+
+    def _has_room(self) -> bool:
+        if self._feed.stop is not None and not self._read_on:
+            return True
+        return self._feed.waiting < self._ahead and len(self._ready) < self._most_ready
+
+    def _on_stop(self) -> None:
+        if self._stopped_at is None and not (self._exhausted and not self._read_on):
+            self._stopped_at = self._taken
+        self._room.set()
+        self._news.set()
+
+    # -- outcomes -----------------------------------------------------------------------------------------------
+
+    def _settled(self, outcome: Outcome, *, offered: bool = True) -> None:
+        if offered:
+            self._outstanding -= 1
+        self._counts[type(outcome).__name__] += 1
+        self._ready.append(outcome)
+        self._regulate()
+        self._news.set()
+
+    def _regulate(self) -> None:
+        """Hold the feed while the caller's loop stands still, and let it go on afterwards."""
+        held = len(self._ready) >= self._most_ready
+        if held == self._feed.held and held:
+            return
+        if self._feed.held and not held:
+            self._feed.held = False
+            self._engine.wake()
+        self._feed.held = held
+        if not held:
+            self._room.set()
+
+    def _seconds_left(self, total: int | None) -> float | None:
+        if total is None:
+            return None
+        left = total - sum(self._counts.values())
+        return self._engine.quota.seconds_for(-(-left // self._engine.settings.batch_size))
