@@ -1,0 +1,332 @@
+"""
+The command's words, and what each does. May import: all of the package.
+
+Exit codes, the largest that applies: 0 all added, 1 wrong use, 2 some rejected or invalid, 3 some unknown, 4 stopped
+before the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, ExitStack, nullcontext
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import frozen
+from rich.console import Console
+
+from neto_async.cli.plan import Plan, make_plan, read_logs
+from neto_async.cli.screen import Screen
+from neto_async.client import AsyncNetoClient
+from neto_async.errors import ConfigurationError
+from neto_async.importing.files import RowFile, open_binary, open_rows
+from neto_async.importing.mapping import ColumnMapping, field_named
+from neto_async.importing.mapping_times import checked_format, zone_named
+from neto_async.importing.reports import Reports
+from neto_async.importing.run import ImportRun
+from neto_async.outcomes import ImportProgress, NotSent
+from neto_async.settings import Settings, credentials_from_env
+
+if TYPE_CHECKING:
+    from neto_async.sandbox import NetoSandbox
+
+__all__ = ["run"]
+
+WRONG_USE = 1
+SOME_REFUSED = 2
+SOME_UNKNOWN = 3
+STOPPED = 4
+
+
+def run() -> None:
+    """Run the command and exit with its code."""
+    try:
+        sys.exit(neto_async.main(standalone_mode=False))
+    except click.exceptions.Abort:
+        sys.exit(WRONG_USE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG_USE)
+    except ConfigurationError as error:
+        click.echo(f"neto-async: {error}", err=True)
+        sys.exit(WRONG_USE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neto_async")
+def neto_async() -> None:
+    """Put customer logs into a Neto (Maropost Commerce Cloud) store.
+
+    \b
+    neto-async demo                            see it work, without a store
+    neto-async import calls.csv --dry-run      see what would be sent
+    neto-async import calls.csv --timezone Australia/Sydney
+    """
+
+
+@frozen(kw_only=True)
+class _Options:
+    """What the user asked for beside the file."""
+
+    dry_run: bool = False
+    ask: bool = False
+    as_json: bool = False
+    report: Path | None = None
+    import_unknown: bool = False
+
+
+def _pairs(_context: Any, _parameter: Any, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not equals or not rest:
+            raise click.BadParameter('write Field="…", such as Notes="Column name"')
+        pairs.append((field_named(name), rest))
+    return tuple(pairs)
+
+
+def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
+    if value.lower() == "none":
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter('give a number, or "none" for no limit') from None
+
+
+@neto_async.command("import", short_help="Add the logs of a file to a store.")
+@click.argument("file", metavar="FILE")
+@click.option("--map", "maps", multiple=True, callback=_pairs, metavar="FIELD=COLUMN",
+              help='Which column gives a field; COLUMN|COLUMN takes the first that is not empty.')
+@click.option("--map-value", "words", multiple=True, callback=_pairs, metavar="FIELD=THEIRS=OURS",
+              help='What a word of another system means; * for every other word.')
+@click.option("--timezone", help="Zone of times that name none, such as Australia/Brisbane.")
+@click.option("--date-format", "date_formats", multiple=True, help='Form of times, such as "%d/%m/%Y %H:%M".')
+@click.option("--input-format", type=click.Choice(["csv", "jsonl", "json"]), help="In place of the file's ending.")
+@click.option("--encoding", help="In place of looking at the file.")
+@click.option("--delimiter", help="In place of looking at the header.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="DIR",
+              help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and every invalid row; send nothing.")
+@click.option("--yes", is_flag=True, help="Don't ask before sending.")
+@click.option("--sandbox", "to_sandbox", is_flag=True, help="Into a store on this machine, not a real one.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; all else on standard error.")
+@click.option("--import-unknown", is_flag=True, help="Import an unknown.csv after having looked in the store.")
+@click.option("--format", "wire_format", type=click.Choice(["json", "xml"]), default="json", show_default=True)
+@click.option("--batch-size", type=int, default=100, show_default=True, help="Logs a call, at most.")
+@click.option("--max-concurrency", type=int, default=4, show_default=True, help="Calls at once, at most.")
+@click.option("--requests-per-minute", "rate", callback=_rate, default="400", show_default=True,
+              help='A number, or "none". The vendor allows 500 for the whole account.')
+def import_(
+    file: str, maps: Any, words: Any, timezone: str | None, date_formats: tuple[str, ...], input_format: str | None,
+    encoding: str | None, delimiter: str | None, report: Path | None, dry_run: bool, yes: bool, to_sandbox: bool,
+    as_json: bool, import_unknown: bool, wire_format: str, batch_size: int, max_concurrency: int, rate: float | None,
+) -> int:
+    """Add the logs of FILE (.csv .tsv .jsonl .ndjson .json, or - for standard input) to a store.
+
+    The store and its key come from the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY. Columns with the
+    vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are found by themselves.
+
+    \b
+    neto-async import export.csv --dry-run --timezone Australia/Sydney \\
+        --map AllocatedTo="Agent name" --map Notes="Transcript|Summary" \\
+        --map Status=Stage --map-value Status="In progress=Recontacting" \\
+        --map-value Status="*=Completed"
+
+    \b
+    Exit codes: 0 all added, 1 wrong use, 2 some rejected or invalid,
+    3 some unknown, 4 stopped before the end.
+    """
+    mapping = ColumnMapping(
+        columns={name: tuple(part.strip() for part in columns.split("|")) for name, columns in maps},
+        words=_words(words),
+        timezone=None if timezone is None else zone_named(timezone),
+        date_formats=tuple(checked_format(form) for form in date_formats),
+    )
+    limits = {"wire_format": wire_format, "batch_size": batch_size, "max_concurrency": max_concurrency,
+              "requests_per_minute": rate}
+    ask = not yes and not to_sandbox and sys.stdin.isatty() and sys.stdout.isatty() and file != "-"
+    options = _Options(dry_run=dry_run, ask=ask, as_json=as_json, report=report, import_unknown=import_unknown)
+    with _opened(file) as binary:
+        rows = open_rows(binary, name="standard input" if file == "-" else Path(file).name,
+                         file_format=input_format or ("csv" if file == "-" else None), encoding=encoding,
+                         delimiter=delimiter)
+        return asyncio.run(_import(rows, mapping, limits, options, to_sandbox=to_sandbox, latency=0.0))
+
+
+@neto_async.command(short_help="See it work, without a store.")
+def demo() -> int:
+    """Import a sample file of 240 logs into a store on this machine."""
+    sample = resources.files("neto_async.cli") / "customer-logs.csv"
+    mapping = ColumnMapping(columns={}, timezone=zone_named("Australia/Sydney"))
+    limits = {"batch_size": 10, "max_concurrency": 2, "requests_per_minute": None}
+    with sample.open("rb") as file:
+        rows = open_rows(file, name="customer-logs.csv")  # type: ignore[arg-type]
+        code = asyncio.run(_import(rows, mapping, limits, _Options(), to_sandbox=True, latency=0.15))
+    click.echo(
+        "\nNext, with a file of your own and nothing sent:\n"
+        "  neto-async import FILE --dry-run --sandbox\n"
+        "and a store to look at in a browser:\n"
+        "  neto-async sandbox"
+    )
+    return code
+
+
+@neto_async.command(short_help="Run a store on this machine.")
+@click.option("--port", type=int, default=0, help="0 takes any free one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address and credentials as one JSON object.")
+def sandbox(port: int, as_json: bool) -> int:
+    """Run a store on this machine to play with, until Ctrl-C. Nothing reaches Neto."""
+    try:
+        asyncio.run(_serve(port, as_json=as_json))
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    except OSError as error:
+        raise ConfigurationError(f"port {port} can't be used: {error.strerror}") from None
+    return 0
+
+
+def _opened(file: str) -> Any:
+    return open_binary(sys.stdin.buffer if file == "-" else Path(file))
+
+
+def _words(pairs: tuple[tuple[str, str], ...]) -> dict[str, dict[str, str]]:
+    words: dict[str, dict[str, str]] = {}
+    for name, rest in pairs:
+        theirs, equals, ours = rest.rpartition("=")
+        if not equals or not theirs.strip():
+            raise click.BadParameter('write Field="their word=our word", such as Status="In progress=Recontacting"')
+        words.setdefault(name, {})[theirs.strip().casefold()] = ours.strip()
+    return words
+
+
+def _sandbox(**options: Any) -> NetoSandbox:
+    try:
+        from neto_async.sandbox import NetoSandbox  # noqa: PLC0415 (an extra that an import into a store does not need)
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from None
+    return NetoSandbox(**options)
+
+
+async def _serve(port: int, *, as_json: bool) -> None:
+    async with _sandbox(port=port) as store:
+        if as_json:
+            click.echo(json.dumps({"url": store.url, "username": store.username, "api_key": store.api_key}))
+        else:
+            click.echo(
+                f"A sandbox: nothing here reaches Neto.\n\n"
+                f"  export NETO_STORE_URL={store.url}\n"
+                f"  export NETO_USERNAME={store.username}\n"
+                f"  export NETO_API_KEY={store.api_key}\n\n"
+                f"Logs and calls: {store.url}/\n"
+                "Ctrl-C ends it, and its logs are gone then."
+            )
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+async def _import(
+    rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options, *, to_sandbox: bool, latency: float
+) -> int:
+    screen = Screen(Console(stderr=options.as_json))
+    plan = await asyncio.to_thread(make_plan, rows, mapping, import_unknown=options.import_unknown)
+    async with AsyncExitStack() as stack:
+        if to_sandbox and not options.dry_run:
+            store = await stack.enter_async_context(_sandbox(latency=latency, requests_per_minute=None))
+            where = {"store_url": store.url, "username": store.username, "api_key": store.api_key}
+            screen.say(f"A sandbox on this machine; nothing reaches Neto. Its page, while this runs: {store.url}/\n")
+        elif to_sandbox:
+            where = {"store_url": "http://127.0.0.1", "api_key": "none"}
+        else:
+            where = credentials_from_env()  # type: ignore[assignment]
+        settings = Settings(**where, **limits)  # type: ignore[arg-type]
+        _show_plan(screen, rows, plan, settings, options, to_sandbox=to_sandbox)
+        if options.dry_run:
+            return _dry_run(plan, options)
+        if options.ask and not click.confirm("\nSend them? What is added can't be deleted through the API"):
+            screen.say("Nothing was sent.")
+            return WRONG_USE
+        neto = await stack.enter_async_context(AsyncNetoClient(**where, **limits))
+        return await _send(neto, rows, plan, options, screen)
+
+
+def _show_plan(
+    screen: Screen, rows: RowFile, plan: Plan, settings: Settings, options: _Options, *, to_sandbox: bool
+) -> None:
+    # The first call carries one log; see the engine's "feeling the way".
+    calls = 0 if not plan.valid else 1 + -(-(plan.valid - 1) // settings.batch_size)
+    minutes = None if settings.requests_per_minute is None else calls / settings.requests_per_minute
+    store = "a sandbox on this machine" if to_sandbox else settings.store_url
+    screen.plan(rows, plan, store=store, calls=calls, minutes=minutes, every_fault=options.dry_run)
+
+
+def _dry_run(plan: Plan, options: _Options) -> int:
+    code = SOME_REFUSED if plan.faults else 0
+    if options.as_json:
+        click.echo(json.dumps({"dry_run": True, "rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults),
+                               "exit_code": code}))
+    else:
+        click.echo("\nA dry run: nothing was sent.")
+    return code
+
+
+async def _send(neto: AsyncNetoClient, rows: RowFile, plan: Plan, options: _Options, screen: Screen) -> int:
+    began = time.monotonic()
+    causes: Counter[str] = Counter()
+    screen.say()
+    with ExitStack() as stack:
+        reports = None if options.report is None else stack.enter_context(Reports(options.report, plan.columns))
+        watch = stack.enter_context(screen.progress(plan.rows))
+        async with neto.import_customer_logs(read_logs(rows, plan.mapping), read_on=True) as importing:
+            with _stopped_by_ctrl_c(importing, screen):
+                async for outcome in importing:
+                    if reports is not None:
+                        reports.write(outcome.context, outcome)
+                    if isinstance(outcome, NotSent):
+                        causes[outcome.cause] += 1
+                    watch(importing.progress)
+        progress = importing.progress
+    code = _exit_code(progress)
+    report = None if options.report is None else str(options.report)
+    seconds = time.monotonic() - began
+    screen.summary(progress, causes, seconds=seconds, report=report)
+    if options.as_json:
+        counts = {name: getattr(progress, name) for name in ("added", "rejected", "invalid", "not_sent", "unknown")}
+        click.echo(json.dumps({"dry_run": False, "rows": progress.finished, **counts, "calls": progress.calls,
+                               "seconds": round(seconds, 3), "stopped": progress.stopped_at is not None,
+                               "not_sent_because": list(causes), "report": report, "exit_code": code}))
+    return code
+
+
+def _exit_code(progress: ImportProgress) -> int:
+    if progress.not_sent:
+        return STOPPED
+    if progress.unknown:
+        return SOME_UNKNOWN
+    return SOME_REFUSED if progress.rejected or progress.invalid else 0
+
+
+def _stopped_by_ctrl_c(run: ImportRun, screen: Screen) -> Any:
+    """Stop taking rows at the first Ctrl-C, and end at once at the second."""
+    if sys.platform == "win32":
+        return nullcontext()  # its event loop takes no signal handlers: Ctrl-C ends at once there
+    loop = asyncio.get_running_loop()
+    stack = ExitStack()
+
+    def pressed() -> None:
+        if run.progress.stopped_at is not None:
+            os._exit(STOPPED)
+        screen.say("Stopping: no more rows are sent, the calls under way are awaited. Ctrl-C again ends at once.")
+        run.stop()
+
+    loop.add_signal_handler(signal.SIGINT, pressed)
+    stack.callback(loop.remove_signal_handler, signal.SIGINT)
+    return stack

@@ -1,0 +1,102 @@
+"""
+What an import is going to do, found out before anything is sent. May import: importing, models, wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from attrs import Factory, define, field
+
+from neto_async.errors import ConfigurationError, InvalidRecordError
+from neto_async.importing.files import RowFile
+from neto_async.importing.files_rows import Row, is_report_column
+from neto_async.importing.mapping import ColumnMapping
+from neto_async.models import CustomerLog
+from neto_async.wire import VENDOR_NAMES
+
+__all__ = ["Plan", "make_plan", "read_logs"]
+
+SAMPLES = 3
+
+
+@define(kw_only=True)
+class Plan:
+    """
+    What an import is going to do.
+
+    Attributes:
+        mapping: Which column gives which field.
+        columns: All columns of the file, the report's own left out.
+        ignored: Those that give no field.
+        rows: Rows in the file.
+        samples: The first logs as they will be sent.
+        faults: What is wrong with the invalid rows.
+    """
+
+    mapping: ColumnMapping = field(repr=False)
+    columns: tuple[str, ...]
+    ignored: tuple[str, ...]
+    rows: int = 0
+    samples: list[CustomerLog] = Factory(list)
+    faults: list[tuple[str, ...]] = field(factory=list, repr=False)
+
+    @property
+    def valid(self) -> int:
+        """Rows that make a log."""
+        return self.rows - len(self.faults)
+
+
+def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) -> Plan:
+    """
+    Read the file once from end to end.
+
+    Raises:
+        ConfigurationError: No column gives a field, or the file is a report of records in doubt.
+    """
+    columns = _columns(file)
+    completed = mapping.completed(columns)
+    used = completed.used()
+    if not used:
+        raise ConfigurationError(
+            f"{file.name}: no column is a field of a customer log. The file has: {', '.join(columns) or 'no columns'}. "
+            f"The fields are: {', '.join(VENDOR_NAMES.values())}. "
+            'Say which column gives which field: --map Notes="Column name"'
+        )
+    plan = Plan(mapping=completed, columns=columns, ignored=tuple(name for name in columns if name not in used))
+    for row in file:
+        if row.value("neto_outcome") == "Unknown" and not import_unknown:
+            raise ConfigurationError(
+                f"{file.name}: line {row.line} may be in the store already, and can't be deleted through the API if it "
+                "is added twice. Look in the store first; then import the file with --import-unknown"
+            )
+        plan.rows += 1
+        try:
+            log = completed.log_from(row)
+        except InvalidRecordError as error:
+            plan.faults.append(error.errors)
+        else:
+            if len(plan.samples) < SAMPLES:
+                plan.samples.append(log)
+    return plan
+
+
+def read_logs(file: RowFile, mapping: ColumnMapping) -> Iterator[tuple[CustomerLog | InvalidRecordError, Row]]:
+    """Yield each row's log, or what is wrong with it, with the row as its context."""
+    for row in file:
+        try:
+            yield mapping.log_from(row), row
+        except InvalidRecordError as error:
+            yield error, row
+
+
+def _columns(file: RowFile) -> tuple[str, ...]:
+    if file.columns is not None:
+        names = dict.fromkeys(file.columns)
+    else:
+        # Each object of a JSON file brings its own names.
+        names = dict.fromkeys(name for row in file for name in row.columns)
+    with suppress(KeyError):
+        del names[""]
+    return tuple(name for name in names if not is_report_column(name))
