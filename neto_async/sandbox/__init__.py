@@ -20,5 +20,16 @@ from neto_async.sandbox.ledger import Call, SavedLog
 from neto_async.sandbox.reading import SandboxRequest
 from neto_async.sandbox.replies import ReplyShape
 from neto_async.sandbox.store import NetoSandbox
+from neto_async.sandbox.transmission import Ending, HttpReply, RawBytes
 
-__all__ = ["Call", "NetoSandbox", "ReplyShape", "SandboxRequest", "SavedLog", "faults"]
+__all__ = [
+    "Call",
+    "Ending",
+    "HttpReply",
+    "NetoSandbox",
+    "RawBytes",
+    "ReplyShape",
+    "SandboxRequest",
+    "SavedLog",
+    "faults",
+]

@@ -16,12 +16,18 @@ from aiohttp import web
 
 from neto_async.sandbox.transmission import Ending, HttpReply, RawBytes, Transmission
 
-__all__ = ["response_for"]
+__all__ = ["ask_for_body", "response_for"]
 
 _LINGER_ZERO = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 """SO_LINGER on, with no time: closing then sends RST in place of FIN."""
 
 Pause = Callable[[float], Awaitable[None]]
+
+
+def ask_for_body(request: web.BaseRequest) -> None:
+    """Tell a client to go on that sent its head alone and waits to be asked (as curl does with a long body)."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def response_for(transmission: Transmission, pause: Pause) -> web.StreamResponse:
@@ -75,7 +81,5 @@ class _RawResponse(web.StreamResponse):
 
 
 def _reset(transport: asyncio.Transport) -> None:
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
     transport.abort()

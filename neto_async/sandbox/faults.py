@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import ClassVar, Protocol
@@ -64,6 +65,7 @@ class Exchange(Protocol):
     @property
     def request(self) -> SandboxRequest:
         """The call as it arrived."""
+        ...
 
     def process(self, *, refusing: Collection[int] = ()) -> Answer:
         """
@@ -72,18 +74,21 @@ class Exchange(Protocol):
         Args:
             refusing: Positions of records, from 0, that are refused while their neighbours are saved.
         """
+        ...
 
     def reply(self, answer: Answer, *, shape: ReplyShape | None = None) -> HttpReply:
         """Print an answer, in the store's shape if none is given."""
+        ...
 
     async def pause(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None:
         """Wait for seconds (None: without end) or until an event is set, and at most until the store closes."""
+        ...
 
 
 @frozen
-class Fault:
+class Fault(ABC):
     """
-    What all faults share.
+    What all faults share; a test may bring one of its own.
 
     Attributes:
         reads_body: False where the call is ended before its body is read.
@@ -97,9 +102,9 @@ class Fault:
         saves = getattr(self, "saves", None)
         return type(self).__name__ + ("" if saves is None else " after saving" if saves else " before saving")
 
+    @abstractmethod
     async def play(self, exchange: Exchange) -> Transmission:
         """Do to a call what the fault is named after."""
-        raise NotImplementedError
 
 
 def _saves(*, default: bool = False) -> bool:
@@ -445,7 +450,7 @@ class Silence(Fault):
         """Wait for the store to close."""
         _processed(exchange, saves=self.saves)
         await exchange.pause(None)
-        return RawBytes()
+        return RawBytes()  # pragma: no cover - the store's closing ends the wait with an exception
 
 
 @frozen
@@ -489,11 +494,11 @@ class CutShort(Fault):
 
     Attributes:
         after: Bytes of the body that still leave; None for half of them.
-        ending: How the connection ends.
+        ending: How the connection ends, "close" or "reset".
     """
 
     after: int | None = None
-    ending: Ending = field(default=Ending.CLOSE, kw_only=True)
+    ending: Ending = field(default=Ending.CLOSE, kw_only=True, converter=Ending)
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:

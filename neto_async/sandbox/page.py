@@ -48,10 +48,12 @@ class StoreFacts(Protocol):
     @property
     def url(self) -> str:
         """The store's address."""
+        ...
 
     @property
     def calls_in_last_minute(self) -> int:
         """Calls that count against the limit now."""
+        ...
 
 
 class Pages:
@@ -142,7 +144,7 @@ def _json(state: dict[str, Any]) -> HttpReply:
 
 @cache
 def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("neto_async.sandbox").joinpath(name).read_text(encoding="utf-8")
 
 
 def _asset(path: str) -> bytes:
@@ -263,16 +265,12 @@ def _status(log: SavedLog) -> str:
 
 
 def _date(text: str | None) -> str:
-    """Show a date as staff read it; a text that is none stands as it is."""
+    """Show a date as staff read it, in the zone it was sent in."""
     if text is None or text.startswith("0000-00-00"):
         return _NOTHING
-    try:
-        at = datetime.strptime(text, "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 - shown as sent, in the zone it was sent in
-    except ValueError:
-        return escape(text)
-    day = f"{at.day} {at:%b} {at.year:04d}"
+    at = datetime.fromisoformat(text)  # what was saved has been checked
     time = f'<br><span class="second">{at:%H:%M:%S}</span>' if at.hour or at.minute or at.second else ""
-    return f'<time datetime="{escape(text)}">{day}</time>{time}'
+    return f'<time datetime="{at.isoformat()}">{at.day} {at:%b} {at.year:04d}</time>{time}'
 
 
 def _notes(log: SavedLog) -> str:

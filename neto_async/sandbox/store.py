@@ -12,10 +12,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+import aiohttp
 from aiohttp import web
 
 from neto_async.sandbox.checking import UnknownElements
-from neto_async.sandbox.connection import response_for
+from neto_async.sandbox.connection import ask_for_body, response_for
 from neto_async.sandbox.exchange import Application, StoreExchange
 from neto_async.sandbox.faults import FaultScript, too_many_calls
 from neto_async.sandbox.ledger import Call, Ledger, SavedLog
@@ -23,7 +24,7 @@ from neto_async.sandbox.page import Pages
 from neto_async.sandbox.quota import SlidingWindow
 from neto_async.sandbox.reading import BodyError, Record, SandboxRequest, format_asked_for, read_records
 from neto_async.sandbox.replies import ReplyShape
-from neto_async.sandbox.transmission import HttpReply, Transmission
+from neto_async.sandbox.transmission import HttpReply, RawBytes, Transmission
 
 __all__ = ["NetoSandbox"]
 
@@ -46,7 +47,8 @@ class NetoSandbox:
         port: Port to listen on; 0 for any free one.
         username: The user name that belongs to the key. None makes it the store's global key, for which any user name,
             or none, is taken.
-        api_key: The key. A blank round it is a wrong key, as at the real store.
+        api_key: The key, compared to the character. (Blanks round a header's value are HTTP's to strip: no server can
+            see them.)
         requests_per_minute: Calls in any 60 seconds; over it the answer is 429. None for no limit.
         retry_after: Seconds for the header Retry-After of these answers, None to leave it out.
         clock: Gives the seconds that the limit is reckoned in; the monotonic clock if none is given.
@@ -222,9 +224,11 @@ class NetoSandbox:
         )
         try:
             transmission = await self._answer(number, http)
-        except BaseException as error:
-            outcome = "broken off" if isinstance(error, ConnectionError) else "sandbox failed"
-            self._ledger.note(number, outcome=outcome, seconds=time.perf_counter() - began)
+        except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
+            # The client went away, or the store closes: nobody is there to be answered.
+            transmission = RawBytes(outcome="broken off")
+        except BaseException:
+            self._ledger.note(number, outcome="sandbox failed", seconds=time.perf_counter() - began)
             raise
         self._ledger.end(number, transmission, seconds=time.perf_counter() - began)
         return transmission
@@ -249,6 +253,7 @@ class NetoSandbox:
 
     async def _body(self, number: int, http: web.BaseRequest) -> bytes | None:
         """Read a body; None for one over the limit, which is read to its end and not kept."""
+        ask_for_body(http)
         pieces, size = [], 0
         async for piece in http.content.iter_any():
             size += len(piece)
@@ -281,6 +286,7 @@ class NetoSandbox:
     async def _pause(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None:
         """Wait; a store that closes ends the wait and the call with it."""
         if seconds is not None and seconds <= 0:
+            await asyncio.sleep(0)
             return
         waits = [asyncio.ensure_future(event.wait()) for event in (self._closing, until) if event is not None]
         try:
