@@ -336,14 +336,16 @@ async def test_late_by_seconds(store, call):
     assert time.perf_counter() - began >= 0.02
 
 
-async def test_late_then_another_fault(store, call):
-    """Another fault can follow the wait, and decides what is saved."""
+@pytest.mark.parametrize("saves", [False, True])
+async def test_late_then_another_fault(store, call, saves):
+    """Another fault can follow the wait, and it alone decides what is saved."""
     release = asyncio.Event()
     release.set()
-    store.faults.next(faults.Late(until=release, then=faults.Reset(saves=True)))
+    store.faults.next(faults.Late(until=release, then=faults.Reset(saves=saves)))
     with pytest.raises(httpx.ReadError):
         await call(*TWO)
-    assert (len(store.logs), store.calls[0].fault) == (2, "Late, then Reset after saving")
+    assert len(store.logs) == (2 if saves else 0)
+    assert store.calls[0].fault == f"Late, then Reset {'after' if saves else 'before'} saving"
 
 
 def test_late_needs_an_end():
@@ -364,6 +366,13 @@ async def test_cut_short(store, http, call, after, ending):
         await reply.aread()
     assert (reply.status_code, store.calls[0].status) == (200, 200)
     assert int(reply.headers["Content-Length"]) > 20
+
+
+def test_endings_by_name():
+    """How a connection ends can be given as a word, and a wrong word is refused."""
+    assert faults.CutShort(ending="reset") == faults.CutShort(ending=Ending.RESET)
+    with pytest.raises(ValueError, match="rst"):
+        faults.CutShort(ending="rst")
 
 
 async def test_cut_short_sends_just_as_much(store):
