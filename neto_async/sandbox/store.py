@@ -36,19 +36,19 @@ class NetoSandbox:
     A Neto store on loopback: real HTTP, both formats, credentials, validation, a limit on calls, faults by script.
 
     ``async with`` starts and stops it; so do `start` and `aclose`. What it answers stands on the vendor's
-    AddCustomerLog page and on what is known of replies to other calls (read 2026-11). What nobody knows is a setting:
-    ``partial`` (does one bad record make the whole call fail?), ``unknown_elements``, ``replies``, ``retry_after``,
-    and whether calls over the limit count against it (here they do). A call with no records is answered ``Success``
-    without an id. The body is read in the format that Accept asks for, whatever Content-Type says. Numbers and booleans
-    in place of text are refused.
+    AddCustomerLog page and on what is known of replies to other calls (read 2026-11). What is not known of Neto is a
+    setting (``partial``, ``unknown_elements``, ``replies``, ``retry_after``, ``max_body_bytes``) or decided so: calls
+    over the limit count against it; ids come in the order of the records; a call with no records is answered
+    ``Success`` without an id; a log with no field is saved; the body is read in the format that Accept asks for,
+    whatever Content-Type says; numbers and booleans in place of text are refused.
 
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
         username: The user name that belongs to the key. None makes it the store's global key, for which any user name,
             or none, is taken.
-        api_key: The key, compared to the character. (Blanks round a header's value are HTTP's to strip: no server can
-            see them.)
+        api_key: The key, compared to the character. (Blanks round a header's value are no part of it in HTTP, so a key
+            pasted with one can't be told here.)
         requests_per_minute: Calls in any 60 seconds; over it the answer is 429. None for no limit.
         retry_after: Seconds for the header Retry-After of these answers, None to leave it out.
         clock: Gives the seconds that the limit is reckoned in; the monotonic clock if none is given.
@@ -273,9 +273,9 @@ class NetoSandbox:
         self._ledger.note(number, records=len(records))
         return SandboxRequest(
             number=number,
-            action=http.headers.get("NETOAPI_ACTION", ""),
-            username=http.headers.get("NETOAPI_USERNAME"),
-            api_key=http.headers.get("NETOAPI_KEY"),
+            action=_header(http, "NETOAPI_ACTION") or "",
+            username=_header(http, "NETOAPI_USERNAME"),
+            api_key=_header(http, "NETOAPI_KEY"),
             format=wire_format,
             content_type=http.headers.get("Content-Type", ""),
             body=body or b"",
@@ -296,3 +296,9 @@ class NetoSandbox:
                 wait.cancel()
         if self._closing.is_set():
             raise ConnectionAbortedError("the sandbox is closing")
+
+
+def _header(http: web.BaseRequest, name: str) -> str | None:
+    # Blanks round a value are no part of it (RFC 9110, section 5.5); some releases of aiohttp leave those at its end.
+    value = http.headers.get(name)
+    return None if value is None else value.strip(" \t")
