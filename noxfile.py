@@ -90,18 +90,19 @@ def slow(session: nox.Session) -> None:
 @nox.session
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, check them, and run the tests on the wheel in an empty environment."""
-    built = Path(session.create_tmp()) / "dist"
+    scratch = Path(session.create_tmp()).resolve()
+    built = scratch / "dist"
     shutil.rmtree(built, ignore_errors=True)
     session.install(*group("package"))
     session.run("python", "-m", "build", "--outdir", str(built), str(ROOT))
     session.run("twine", "check", "--strict", *map(str, built.iterdir()))
 
-    empty = Path(session.create_tmp()) / "empty"
+    empty = scratch / "empty"
     session.run("python", "-m", "venv", "--clear", str(empty))
     python = str(empty / ("Scripts" if sys.platform == "win32" else "bin") / "python")
     (wheel,) = built.glob("*.whl")
     session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,sandbox,test]", external=True)
-    session.chdir(without_source(Path(session.create_tmp()) / "project"))
+    session.chdir(without_source(scratch / "project"))
     session.run(python, "-m", "pytest", *session.posargs, external=True, env={"PYTHONPATH": ""})
 
 
