@@ -1,6 +1,4 @@
-"""
-The client: what a program calls. May import: importing, sending, wire, models, outcomes, errors, settings.
-"""
+"""The client: what a program calls. May import: importing, sending, wire, models, outcomes, errors, settings."""
 
 from __future__ import annotations
 
@@ -92,7 +90,7 @@ class AsyncNetoClient:
         self._loop: asyncio.AbstractEventLoop | None = None  # set at the first use; see `_check_usable`
         self._pid = os.getpid()
         self._closing: asyncio.Task[DrainReport] | None = None
-        self._bulks: set[ImportRun] = set()  # bulk adds under way, which a drain waits for
+        self._bulks: set[asyncio.Future[None]] = set()  # one for each bulk add under way, which closing waits for
         self._settings = Settings(
             store_url=store_url,
             api_key=api_key,
@@ -194,15 +192,14 @@ class AsyncNetoClient:
             ConfigurationError: The client is used in a second event loop or process.
         """
         self._check_usable()
-        outcomes: list[Outcome] = []
-        run = ImportRun(self._engine, logs, read_on=True)
-        self._bulks.add(run)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bulks.add(ended)
         try:
-            async with run:
-                async for outcome in run:
-                    outcomes.append(outcome)
+            async with ImportRun(self._engine, logs, read_on=True) as run:
+                outcomes: list[Outcome] = [outcome async for outcome in run]
         finally:
-            self._bulks.discard(run)
+            self._bulks.discard(ended)
+            ended.set_result(None)
         outcomes.sort(key=lambda outcome: outcome.index)
         return BulkReport(tuple(outcomes))
 
@@ -228,7 +225,7 @@ class AsyncNetoClient:
         self._check_usable()
         return ImportRun(self._engine, source, read_on=read_on, max_rejected=max_rejected)
 
-    async def flush(self, timeout: float | None = None) -> DrainReport:
+    async def flush(self, timeout: float | None = None) -> DrainReport:  # noqa: ASYNC109
         """
         Wait until every single add handed in before, and every call under way, has ended.
 
@@ -242,7 +239,7 @@ class AsyncNetoClient:
         """Count what was done so far, and say what waits on what."""
         return self._engine.statistics()
 
-    async def aclose(self, timeout: float = 30.0) -> DrainReport:
+    async def aclose(self, timeout: float = 30.0) -> DrainReport:  # noqa: ASYNC109
         """
         Take no more records, wait for those under way, and close the connections.
 
@@ -257,28 +254,35 @@ class AsyncNetoClient:
             self._closing = asyncio.get_running_loop().create_task(self._close(timeout), name="neto_async close")
         return await wait_through_cancellation(_result(self._closing))
 
-    async def _close(self, timeout: float) -> DrainReport:
+    async def _close(self, timeout: float) -> DrainReport:  # noqa: ASYNC109
         clock = self._engine.clock
         began = clock.monotonic()
         self._engine.close_intake()
-        report = await self._drain(timeout)
+        handed_in = await self._drain(timeout)
+        if self._bulks and handed_in.drained:
+            # What they have not read yet was handed in as well.
+            await asyncio.wait(self._bulks, timeout=self._left(began, timeout))
+        waiting = len(self._engine.unsettled()) - self._engine.records_in_flight()
         self._engine.fail_waiting()
+        # Imports may have begun calls since: closing the connections now would put their records in doubt.
+        in_flight = (await self._drain(self._left(began, timeout))).left_in_flight
         await asyncio.sleep(0)
-        if not report.drained:
+        if waiting or in_flight:
             logger.warning(
-                "closed with %d records in calls that have not ended and %d that were not sent",
-                report.left_in_flight,
-                report.left_waiting,
+                "closed with %d records in calls that have not ended and %d that were not sent", in_flight, waiting
             )
         await self._transport.aclose()
         return DrainReport(
-            drained=report.drained,
-            left_in_flight=report.left_in_flight,
-            left_waiting=report.left_waiting,
+            drained=not (waiting or in_flight),
+            left_in_flight=in_flight,
+            left_waiting=waiting,
             seconds=clock.monotonic() - began,
         )
 
-    async def _drain(self, timeout: float | None) -> DrainReport:
+    def _left(self, began: float, timeout: float) -> float:
+        return max(timeout - (self._engine.clock.monotonic() - began), 0.0)
+
+    async def _drain(self, timeout: float | None) -> DrainReport:  # noqa: ASYNC109
         clock = self._engine.clock
         began = clock.monotonic()
         drained = await self._engine.wait_settled(self._engine.unsettled(), timeout)

@@ -1,6 +1,4 @@
-"""
-What a source may yield, and the customer log it means. May import: wire (the vendor's names), models, errors.
-"""
+"""What a source may yield, and the customer log it means. May import: wire (the vendor's names), models, errors."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ FIELD_OF = {name.lower(): field for field, vendor in VENDOR_NAMES.items() for na
 """Our name of a field by the vendor's name or ours, in lower case."""
 
 
-def log_from_mapping(mapping: Mapping[str, Any]) -> CustomerLog:
+def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
     """
     Make a log from a mapping with the vendor's or our field names, in any case of letters.
 

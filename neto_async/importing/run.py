@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sized
 from types import TracebackType
 from typing import Any, Self
 
@@ -78,7 +78,7 @@ class ImportRun:
     @property
     def progress(self) -> ImportProgress:
         """How far the run is, now."""
-        total = len(self._source) if hasattr(self._source, "__len__") else None
+        total = len(self._source) if isinstance(self._source, Sized) else None
         stop = self._feed.stop
         return ImportProgress(
             taken=self._taken,

@@ -1,6 +1,4 @@
-"""
-How long to wait before what was certainly not saved is tried again. Pure. May import: nothing of the package.
-"""
+"""How long to wait before what was certainly not saved is tried again. Pure. May import: nothing of the package."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Time, so that tests can bring their own. May import: nothing of the package.
-"""
+"""Time, so that tests can bring their own. May import: nothing of the package."""
 
 from __future__ import annotations
 

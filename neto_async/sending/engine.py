@@ -29,8 +29,8 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from attrs import define
 
@@ -61,7 +61,7 @@ __all__ = ["Engine"]
 logger = logging.getLogger("neto_async")
 
 SINGLES_IN_A_ROW = 3
-"""Calls of the single lane after which a waiting import has its turn: each lane gets a quarter of the calls at least."""
+"""Calls of the single lane after which a waiting import has its turn: each lane gets at least a quarter of them."""
 
 DOUBTFUL_IN_A_ROW = 3
 """Calls in a row that ended in doubt, after which one record is risked at a time."""
@@ -245,7 +245,7 @@ class Engine:
         """List the records taken in that have no outcome yet."""
         return frozenset(self._unsettled)
 
-    async def wait_settled(self, entries: Iterable[Entry], timeout: float | None) -> bool:
+    async def wait_settled(self, entries: Iterable[Entry], timeout: float | None) -> bool:  # noqa: ASYNC109 - not raised: it is the answer
         """Wait until records have their outcomes; False where the timeout, in seconds, came first."""
         remaining = set(entries) & self._unsettled
         if not remaining:
@@ -320,7 +320,8 @@ class Engine:
         now = self.clock.monotonic()
         pause = max(self._paused_until(), self._probe_at if self._probing else float("-inf"))
         if now < pause:
-            return self._wait_for("probe" if pause == self._probe_at else "pause", pause)
+            self._wait_for("probe" if pause == self._probe_at else "pause", pause)
+            return None
         nearest: float | None = None
         for feed in ready:
             at = self.quota.earliest(now, spaced=feed.spaced)
@@ -328,7 +329,8 @@ class Engine:
                 return feed
             if at is not None:
                 nearest = at if nearest is None else min(nearest, at)
-        return self._wait_for("quota", nearest)
+        self._wait_for("quota", nearest)
+        return None
 
     def _wait_for(self, what: str, when: float | None) -> None:
         self._waiting_on = what
@@ -415,7 +417,7 @@ class Engine:
         exchange: Reply | Failure = Failure(name="CancelledError")
         try:
             exchange = await self._transport.call(call.body)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A transport that breaks its contract must not take records with it.
             exchange = Failure(name=type(error).__name__)
             logger.error("the transport raised %s", exchange.name)  # noqa: TRY400 (a traceback could show a text)
@@ -450,9 +452,7 @@ class Engine:
     def _judge(self, call: _Call, exchange: Reply | Failure) -> Verdict | None:
         """Give the verdict on a call; None where it never left."""
         if isinstance(exchange, Reply):
-            return judge(
-                exchange.status, exchange.headers, exchange.body, len(call.entries), now=self.clock.utcnow()
-            )
+            return judge(exchange.status, exchange.headers, exchange.body, len(call.entries), now=self.clock.utcnow())
         if not call.body.left:
             return None
         reason = f"the call had left when it failed ({exchange.name})"
@@ -617,6 +617,8 @@ class Engine:
             call.feed.put_back(piece)
 
     def _why_not_again(self, entry: SingleEntry, now: float, *, probe: bool) -> Stop | None:
+        if entry.waiter.done():
+            return _NOBODY_WAITS
         if self._given_up:
             return _CLOSED
         if self._halt_probe_at is not None and not probe:
@@ -674,7 +676,7 @@ class Engine:
             self._halt_probe_at = None
             logger.info("the store takes the API key again")
 
-    _actions = {
+    _actions: ClassVar[Mapping[VerdictKind, Callable[[Engine, _Call, Verdict], None]]] = {
         VerdictKind.ADDED: _added,
         VerdictKind.REFUSED: _refused,
         VerdictKind.TOO_LARGE: _too_large,
@@ -733,6 +735,7 @@ class Engine:
 
 _CLOSED = Stop(cause=NotSentCause.CLOSED, reason=NotSentCause.CLOSED)
 _GAVE_UP = Stop(cause=NotSentCause.GAVE_UP, reason=NotSentCause.GAVE_UP)
+_NOBODY_WAITS = Stop(cause=NotSentCause.STOPPED, reason="its caller was cancelled, and its call saved nothing")
 _KEY_REFUSED = Stop(cause=NotSentCause.KEY_REFUSED, reason=NotSentCause.KEY_REFUSED)
 
 

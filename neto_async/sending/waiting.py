@@ -1,6 +1,4 @@
-"""
-Waiting that a cancellation can't cut short. May import: nothing of the package.
-"""
+"""Waiting that a cancellation can't cut short. May import: nothing of the package."""
 
 from __future__ import annotations
 

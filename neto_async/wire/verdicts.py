@@ -58,7 +58,7 @@ class Verdict:
         log_ids: The ids in the answer, in its order. For ADDED one for each record; otherwise evidence.
         messages: Neto's own words, errors first. Empty for ADDED.
         warnings: Neto's own words beside ids that are all there; only for ADDED.
-        status: The HTTP status.
+        status: The HTTP status; None where a call that had left brought no answer.
         retry_after: Seconds until the store takes calls again; None where it does not say.
     """
 
@@ -67,7 +67,7 @@ class Verdict:
     log_ids: tuple[int, ...] = ()
     messages: tuple[str, ...] = field(default=(), repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
-    status: int
+    status: int | None
     retry_after: float | None = None
 
 
