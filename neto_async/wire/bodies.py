@@ -187,7 +187,8 @@ def _whole_number(digits: str) -> int:
 
 def _refuse_depth(document: dict[str, Any]) -> None:
     level: list[Any] = [document]
-    for _ in range(MAX_DEPTH):
+    # A leaf is a level too, as it is an element in XML.
+    for _ in range(MAX_DEPTH - 1):
         level = [child for node in level for child in _children(node)]
         if not level:
             return

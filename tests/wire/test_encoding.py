@@ -1,0 +1,249 @@
+"""What a call carries: both formats, read back by readers that share nothing with the encoder."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from enum import Enum
+from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
+
+import attrs
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from lxml import etree
+
+from neto_async.models import CustomerLog, CustomerLogStatus
+from neto_async.settings import WireFormat
+from neto_async.wire import VENDOR_NAMES, encode_batch, request_headers
+
+CARRIABLE = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
+AWKWARD = st.sampled_from(
+    [
+        *("\r", "\n", "\r\n", "\t", " ", "]]>", "<![CDATA[", "&", "&#13;", "<", ">", '"', "'", "--", "<?", "\\", "\\r"),
+        *("\x85", "\u2028", "\u2029", "\ufeff", "\u200b", "\x7f", "\x9f", "\ud7ff", "\ue000", "\ufffd"),
+        *("\U00010000", "\U0001f600", "\U0010ffff", "e\u0301", "\u202e"),
+    ]
+)
+TEXTS = st.lists(CARRIABLE | AWKWARD, max_size=25).map("".join)
+ZONES = st.sampled_from(
+    [timezone.utc, ZoneInfo("Australia/Brisbane"), ZoneInfo("America/St_Johns"), timezone(timedelta(hours=-11))]
+)
+TIMES = st.datetimes(min_value=datetime(1, 1, 4), max_value=datetime(9999, 12, 27), timezones=ZONES)  # noqa: DTZ001
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "allocated_to": TEXTS,
+        "follow_up_type": TEXTS.map(lambda text: text[:50]),
+        "username": TEXTS.map(lambda text: text[:25]),
+        "customer_name": TEXTS,
+        "last_contacted": TIMES,
+        "date_required_follow_up": st.dates() | TIMES,
+        "status": st.sampled_from(CustomerLogStatus),
+        "notes": TEXTS,
+    },
+)
+
+
+def log_or_none(values):
+    """Make a log where the values make one; an empty log is refused by the model."""
+    given_values = [value for value in values.values() if not isinstance(value, str) or value.strip(" \t\r\n")]
+    return CustomerLog(**values) if given_values else None
+
+
+LOGS = FIELDS.map(log_or_none).filter(lambda log: log is not None)
+
+
+def read_json(body):
+    """Read a JSON body with the standard library."""
+    return json.loads(body.decode())["CustomerLogs"]["CustomerLog"]
+
+
+def read_etree(body):
+    """Read an XML body with ElementTree."""
+    (logs,) = ET.fromstring(body)
+    return [{element.tag: element.text for element in log} for log in logs]
+
+
+def read_lxml(body):
+    """Read an XML body with libxml2."""
+    (logs,) = etree.fromstring(body)
+    return [{element.tag: element.text for element in log} for log in logs]
+
+
+def expected(log, zone=timezone.utc):
+    """Say by hand what a log looks like on the wire."""
+    rows = {}
+    for name, vendor in VENDOR_NAMES.items():
+        value = getattr(log, name)
+        if isinstance(value, datetime):
+            value = value.astimezone(zone).replace(microsecond=0, tzinfo=None).isoformat(" ")
+        elif isinstance(value, date):
+            value = f"{value.isoformat()} 00:00:00"
+        if value is not None:
+            rows[vendor] = str(value)
+    return rows
+
+
+@given(st.lists(LOGS, min_size=1, max_size=4), ZONES)
+@example([CustomerLog(notes=" a\r\nb\rc\n\t]]>&#13;\x85\u2028\U0001f600 ")], timezone.utc)
+def test_both_formats_carry_the_same_text(logs, zone):
+    """What a model accepts arrives to the character, in JSON and in XML alike, whoever reads it."""
+    rows = [expected(log, zone) for log in logs]
+    as_xml = encode_batch(logs, WireFormat.XML, zone=zone)
+    assert rows == read_json(encode_batch(logs, WireFormat.JSON, zone=zone))
+    assert rows == read_etree(as_xml)
+    assert rows == read_lxml(as_xml)
+
+
+@given(LOGS, LOGS, st.sampled_from(WireFormat))
+def test_fields_stand_in_the_vendors_order(one, other, wire_format):
+    """Fields come in the order of the vendor's page, whichever are set, and records in the order given."""
+    read = read_json if wire_format is WireFormat.JSON else read_etree
+    rows = read(encode_batch([one, other], wire_format))
+    assert [list(expected(log)) for log in (one, other)] == [list(row) for row in rows]
+
+
+def test_names_are_the_vendors():
+    """The names map every field of a log to the one on the vendor's page, in its order."""
+    assert [
+        "AllocatedTo",
+        "FollowUpType",
+        "Username",
+        "CustomerName",
+        "LastContacted",
+        "DateRequiredFollowUp",
+        "Status",
+        "Notes",
+    ] == list(VENDOR_NAMES.values())
+    assert [attribute.name for attribute in attrs.fields(CustomerLog)] == list(VENDOR_NAMES)
+
+
+def test_json_to_the_byte():
+    """A JSON body is compact UTF-8, its records always a list."""
+    body = encode_batch([CustomerLog(notes="Grüße", status="Completed")], WireFormat.JSON)
+    assert '{"CustomerLogs":{"CustomerLog":[{"Status":"Completed","Notes":"Grüße"}]}}'.encode() == body
+
+
+def test_xml_to_the_byte():
+    """An XML body has the vendor's declaration and root, no namespace, and carriage returns as references."""
+    body = encode_batch([CustomerLog(notes="Grüße\r\n"), CustomerLog(username="a&b")], WireFormat.XML)
+    assert (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        "<AddCustomerLog><CustomerLogs>"
+        "<CustomerLog><Notes>Grüße&#13;\n</Notes></CustomerLog>"
+        "<CustomerLog><Username>a&amp;b</Username></CustomerLog>"
+        "</CustomerLogs></AddCustomerLog>"
+    ).encode() == body
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone", "on_the_wire"),
+    [
+        (datetime(2026, 11, 5, 9, 0, tzinfo=ZoneInfo("Australia/Brisbane")), timezone.utc, "2026-11-04 23:00:00"),
+        (datetime(2026, 11, 5, 9, 0, 59, 999999, tzinfo=timezone.utc), timezone.utc, "2026-11-05 09:00:59"),
+        (datetime(33, 1, 2, 3, 4, 5, tzinfo=timezone.utc), timezone.utc, "0033-01-02 03:04:05"),
+        (datetime(2026, 11, 4, 23, 0, tzinfo=timezone.utc), ZoneInfo("Australia/Brisbane"), "2026-11-05 09:00:00"),
+        (datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")), timezone.utc, "2026-10-25 00:30:00"),
+        (datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")), timezone.utc, "2026-10-25 01:30:00"),
+    ],
+    ids=["to-utc", "whole-seconds", "four-digits", "other-zone", "first-half-past-two", "second-half-past-two"],
+)
+@pytest.mark.parametrize("wire_format", WireFormat)
+@pytest.mark.parametrize("name", ["last_contacted", "date_required_follow_up"])
+def test_times_go_out_in_the_zone_of_the_wire(name, wire_format, moment, zone, on_the_wire):
+    """A time is converted to the zone of the wire and written without one, in whole seconds."""
+    read = read_json if wire_format is WireFormat.JSON else read_etree
+    body = encode_batch([CustomerLog(**{name: moment})], wire_format, zone=zone)
+    assert [{VENDOR_NAMES[name]: on_the_wire}] == read(body)
+
+
+@pytest.mark.parametrize("wire_format", WireFormat)
+def test_a_calendar_day_is_sent_as_it_stands(wire_format):
+    """A date goes out as midnight of that day in any zone: a conversion would move the day that staff see."""
+    read = read_json if wire_format is WireFormat.JSON else read_etree
+    log = CustomerLog(date_required_follow_up=date(2026, 11, 5))
+    body = encode_batch([log], wire_format, zone=ZoneInfo("Pacific/Auckland"))
+    assert [{"DateRequiredFollowUp": "2026-11-05 00:00:00"}] == read(body)
+
+
+class Unhashable(tzinfo):
+    """A zone as dateutil makes them: comparable, without a hash."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return isinstance(other, Unhashable)
+
+    def utcoffset(self, moment):
+        return timedelta(hours=10)
+
+    def dst(self, moment):
+        return timedelta(0)
+
+
+def test_a_zone_needs_no_hash():
+    """Zones that can't be hashed, such as dateutil's, work for the wire as well."""
+    log = CustomerLog(last_contacted=datetime(2026, 11, 5, tzinfo=timezone.utc))
+    assert [{"LastContacted": "2026-11-05 10:00:00"}] == read_json(
+        encode_batch([log], WireFormat.JSON, zone=Unhashable())
+    )
+
+
+class Agent(str, Enum):  # noqa: UP042 - the very kind that StrEnum is not
+    """A caller's own constants, whose str() is their name and not their text."""
+
+    SAM = "Sam O'Hara"
+
+
+class Loud(str):
+    """A subclass of str that shows itself otherwise."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        return "LOUD"
+
+
+@pytest.mark.parametrize("text", [Agent.SAM, Loud("Sam O'Hara")], ids=["enum", "subclass"])
+def test_subclasses_of_str_are_their_text(text):
+    """The content of a str's subclass is sent, not what its __str__ says, in both formats alike."""
+    log = CustomerLog(allocated_to=text)
+    assert [{"AllocatedTo": "Sam O'Hara"}] == read_json(encode_batch([log], WireFormat.JSON))
+    assert [{"AllocatedTo": "Sam O'Hara"}] == read_etree(encode_batch([log], WireFormat.XML))
+
+
+@given(st.lists(LOGS, min_size=2, max_size=5), st.sampled_from(WireFormat), st.data())
+def test_batches_concatenate(logs, wire_format, data):
+    """A batch cut in two carries the same records as the whole one."""
+    read = read_json if wire_format is WireFormat.JSON else read_etree
+    cut = data.draw(st.integers(1, len(logs) - 1))
+    whole = read(encode_batch(logs, wire_format))
+    assert whole == read(encode_batch(logs[:cut], wire_format)) + read(encode_batch(logs[cut:], wire_format))
+
+
+def test_headers_of_a_json_call():
+    """A JSON call names the action, asks for JSON, and wants no compression; no credentials are here."""
+    assert {
+        "NETOAPI_ACTION": "AddCustomerLog",
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+    } == request_headers(WireFormat.JSON)
+
+
+def test_headers_of_an_xml_call():
+    """An XML call does not ask for JSON."""
+    assert {
+        "NETOAPI_ACTION": "AddCustomerLog",
+        "Accept": "application/xml",
+        "Content-Type": "application/xml",
+        "Accept-Encoding": "identity",
+    } == request_headers(WireFormat.XML)
+
+
+def test_headers_are_the_callers_own():
+    """What a caller adds to the headers does not show up in the next call's."""
+    request_headers(WireFormat.JSON)["NETOAPI_KEY"] = "canary"
+    assert "NETOAPI_KEY" not in request_headers(WireFormat.JSON)
