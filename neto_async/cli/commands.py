@@ -1,3 +1,4 @@
+# ruff: noqa: D301, FBT001 (click hands flags over as they come, and reads \b in a docstring as "don't wrap")
 """
 The command's words, and what each does. May import: all of the package.
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -23,7 +25,7 @@ import click
 from attrs import frozen
 from rich.console import Console
 
-from neto_async.cli.plan import Plan, make_plan, read_logs
+from neto_async.cli.plan import LogSource, Plan, make_plan
 from neto_async.cli.screen import Screen
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError
@@ -48,6 +50,8 @@ STOPPED = 4
 
 def run() -> None:
     """Run the command and exit with its code."""
+    # What the log says, the summary says too.
+    logging.getLogger("neto_async").addHandler(logging.NullHandler())
     try:
         sys.exit(neto_async.main(standalone_mode=False))
     except click.exceptions.Abort:
@@ -63,7 +67,8 @@ def run() -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neto_async")
 def neto_async() -> None:
-    """Put customer logs into a Neto (Maropost Commerce Cloud) store.
+    """
+    Put customer logs into a Neto (Maropost Commerce Cloud) store.
 
     \b
     neto-async demo                            see it work, without a store
@@ -81,6 +86,7 @@ class _Options:
     as_json: bool = False
     report: Path | None = None
     import_unknown: bool = False
+    to_sandbox: bool = False
 
 
 def _pairs(_context: Any, _parameter: Any, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -104,17 +110,33 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
 
 @neto_async.command("import", short_help="Add the logs of a file to a store.")
 @click.argument("file", metavar="FILE")
-@click.option("--map", "maps", multiple=True, callback=_pairs, metavar="FIELD=COLUMN",
-              help='Which column gives a field; COLUMN|COLUMN takes the first that is not empty.')
-@click.option("--map-value", "words", multiple=True, callback=_pairs, metavar="FIELD=THEIRS=OURS",
-              help='What a word of another system means; * for every other word.')
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    callback=_pairs,
+    metavar="FIELD=COLUMN",
+    help="Which column gives a field; COLUMN|COLUMN takes the first that is not empty.",
+)
+@click.option(
+    "--map-value",
+    "words",
+    multiple=True,
+    callback=_pairs,
+    metavar="FIELD=THEIRS=OURS",
+    help="What a word of another system means; * for every other word.",
+)
 @click.option("--timezone", help="Zone of times that name none, such as Australia/Brisbane.")
 @click.option("--date-format", "date_formats", multiple=True, help='Form of times, such as "%d/%m/%Y %H:%M".')
 @click.option("--input-format", type=click.Choice(["csv", "jsonl", "json"]), help="In place of the file's ending.")
 @click.option("--encoding", help="In place of looking at the file.")
 @click.option("--delimiter", help="In place of looking at the header.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="DIR",
-              help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and every invalid row; send nothing.")
 @click.option("--yes", is_flag=True, help="Don't ask before sending.")
 @click.option("--sandbox", "to_sandbox", is_flag=True, help="Into a store on this machine, not a real one.")
@@ -123,14 +145,36 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
 @click.option("--format", "wire_format", type=click.Choice(["json", "xml"]), default="json", show_default=True)
 @click.option("--batch-size", type=int, default=100, show_default=True, help="Logs a call, at most.")
 @click.option("--max-concurrency", type=int, default=4, show_default=True, help="Calls at once, at most.")
-@click.option("--requests-per-minute", "rate", callback=_rate, default="400", show_default=True,
-              help='A number, or "none". The vendor allows 500 for the whole account.')
-def import_(
-    file: str, maps: Any, words: Any, timezone: str | None, date_formats: tuple[str, ...], input_format: str | None,
-    encoding: str | None, delimiter: str | None, report: Path | None, dry_run: bool, yes: bool, to_sandbox: bool,
-    as_json: bool, import_unknown: bool, wire_format: str, batch_size: int, max_concurrency: int, rate: float | None,
+@click.option(
+    "--requests-per-minute",
+    "rate",
+    callback=_rate,
+    default="400",
+    show_default=True,
+    help='A number, or "none". The vendor allows 500 for the whole account.',
+)
+def import_(  # noqa: PLR0917 (click hands each option over as an argument)
+    file: str,
+    maps: Any,
+    words: Any,
+    timezone: str | None,
+    date_formats: tuple[str, ...],
+    input_format: str | None,
+    encoding: str | None,
+    delimiter: str | None,
+    report: Path | None,
+    dry_run: bool,
+    yes: bool,
+    to_sandbox: bool,
+    as_json: bool,
+    import_unknown: bool,
+    wire_format: str,
+    batch_size: int,
+    max_concurrency: int,
+    rate: float | None,
 ) -> int:
-    """Add the logs of FILE (.csv .tsv .jsonl .ndjson .json, or - for standard input) to a store.
+    """
+    Add the logs of FILE (.csv .tsv .jsonl .ndjson .json, or - for standard input) to a store.
 
     The store and its key come from the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY. Columns with the
     vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are found by themselves.
@@ -151,15 +195,25 @@ def import_(
         timezone=None if timezone is None else zone_named(timezone),
         date_formats=tuple(checked_format(form) for form in date_formats),
     )
-    limits = {"wire_format": wire_format, "batch_size": batch_size, "max_concurrency": max_concurrency,
-              "requests_per_minute": rate}
+    limits = {
+        "wire_format": wire_format,
+        "batch_size": batch_size,
+        "max_concurrency": max_concurrency,
+        "requests_per_minute": rate,
+    }
     ask = not yes and not to_sandbox and sys.stdin.isatty() and sys.stdout.isatty() and file != "-"
-    options = _Options(dry_run=dry_run, ask=ask, as_json=as_json, report=report, import_unknown=import_unknown)
+    options = _Options(
+        dry_run=dry_run, ask=ask, as_json=as_json, report=report, import_unknown=import_unknown, to_sandbox=to_sandbox
+    )
     with _opened(file) as binary:
-        rows = open_rows(binary, name="standard input" if file == "-" else Path(file).name,
-                         file_format=input_format or ("csv" if file == "-" else None), encoding=encoding,
-                         delimiter=delimiter)
-        return asyncio.run(_import(rows, mapping, limits, options, to_sandbox=to_sandbox, latency=0.0))
+        rows = open_rows(
+            binary,
+            name="standard input" if file == "-" else Path(file).name,
+            file_format=input_format or ("csv" if file == "-" else None),
+            encoding=encoding,
+            delimiter=delimiter,
+        )
+        return asyncio.run(_import(rows, mapping, limits, options))
 
 
 @neto_async.command(short_help="See it work, without a store.")
@@ -170,7 +224,7 @@ def demo() -> int:
     limits = {"batch_size": 10, "max_concurrency": 2, "requests_per_minute": None}
     with sample.open("rb") as file:
         rows = open_rows(file, name="customer-logs.csv")  # type: ignore[arg-type]
-        code = asyncio.run(_import(rows, mapping, limits, _Options(), to_sandbox=True, latency=0.15))
+        code = asyncio.run(_import(rows, mapping, limits, _Options(to_sandbox=True), latency=0.15))
     click.echo(
         "\nNext, with a file of your own and nothing sent:\n"
         "  neto-async import FILE --dry-run --sandbox\n"
@@ -234,21 +288,21 @@ async def _serve(port: int, *, as_json: bool) -> None:
 
 
 async def _import(
-    rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options, *, to_sandbox: bool, latency: float
+    rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options, *, latency: float = 0.0
 ) -> int:
     screen = Screen(Console(stderr=options.as_json))
     plan = await asyncio.to_thread(make_plan, rows, mapping, import_unknown=options.import_unknown)
     async with AsyncExitStack() as stack:
-        if to_sandbox and not options.dry_run:
+        if options.to_sandbox and not options.dry_run:
             store = await stack.enter_async_context(_sandbox(latency=latency, requests_per_minute=None))
-            where = {"store_url": store.url, "username": store.username, "api_key": store.api_key}
+            where: dict[str, Any] = {"store_url": store.url, "username": store.username, "api_key": store.api_key}
             screen.say(f"A sandbox on this machine; nothing reaches Neto. Its page, while this runs: {store.url}/\n")
-        elif to_sandbox:
+        elif options.to_sandbox:
             where = {"store_url": "http://127.0.0.1", "api_key": "none"}
         else:
-            where = credentials_from_env()  # type: ignore[assignment]
-        settings = Settings(**where, **limits)  # type: ignore[arg-type]
-        _show_plan(screen, rows, plan, settings, options, to_sandbox=to_sandbox)
+            where = credentials_from_env()
+        settings = Settings(**where, **limits)
+        _show_plan(screen, rows, plan, settings, options)
         if options.dry_run:
             return _dry_run(plan, options)
         if options.ask and not click.confirm("\nSend them? What is added can't be deleted through the API"):
@@ -258,21 +312,28 @@ async def _import(
         return await _send(neto, rows, plan, options, screen)
 
 
-def _show_plan(
-    screen: Screen, rows: RowFile, plan: Plan, settings: Settings, options: _Options, *, to_sandbox: bool
-) -> None:
+def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, options: _Options) -> None:
     # The first call carries one log; see the engine's "feeling the way".
     calls = 0 if not plan.valid else 1 + -(-(plan.valid - 1) // settings.batch_size)
     minutes = None if settings.requests_per_minute is None else calls / settings.requests_per_minute
-    store = "a sandbox on this machine" if to_sandbox else settings.store_url
+    store = "a sandbox on this machine" if options.to_sandbox else settings.store_url
     screen.plan(rows, plan, store=store, calls=calls, minutes=minutes, every_fault=options.dry_run)
 
 
 def _dry_run(plan: Plan, options: _Options) -> int:
     code = SOME_REFUSED if plan.faults else 0
     if options.as_json:
-        click.echo(json.dumps({"dry_run": True, "rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults),
-                               "exit_code": code}))
+        click.echo(
+            json.dumps(
+                {
+                    "dry_run": True,
+                    "rows": plan.rows,
+                    "valid": plan.valid,
+                    "invalid": len(plan.faults),
+                    "exit_code": code,
+                }
+            )
+        )
     else:
         click.echo("\nA dry run: nothing was sent.")
     return code
@@ -285,7 +346,7 @@ async def _send(neto: AsyncNetoClient, rows: RowFile, plan: Plan, options: _Opti
     with ExitStack() as stack:
         reports = None if options.report is None else stack.enter_context(Reports(options.report, plan.columns))
         watch = stack.enter_context(screen.progress(plan.rows))
-        async with neto.import_customer_logs(read_logs(rows, plan.mapping), read_on=True) as importing:
+        async with neto.import_customer_logs(LogSource(file=rows, plan=plan), read_on=True) as importing:
             with _stopped_by_ctrl_c(importing, screen):
                 async for outcome in importing:
                     if reports is not None:
@@ -297,12 +358,24 @@ async def _send(neto: AsyncNetoClient, rows: RowFile, plan: Plan, options: _Opti
     code = _exit_code(progress)
     report = None if options.report is None else str(options.report)
     seconds = time.monotonic() - began
-    screen.summary(progress, causes, seconds=seconds, report=report)
+    screen.summary(progress, causes, seconds=seconds, report=report, to_sandbox=options.to_sandbox)
     if options.as_json:
         counts = {name: getattr(progress, name) for name in ("added", "rejected", "invalid", "not_sent", "unknown")}
-        click.echo(json.dumps({"dry_run": False, "rows": progress.finished, **counts, "calls": progress.calls,
-                               "seconds": round(seconds, 3), "stopped": progress.stopped_at is not None,
-                               "not_sent_because": list(causes), "report": report, "exit_code": code}))
+        click.echo(
+            json.dumps(
+                {
+                    "dry_run": False,
+                    "rows": progress.finished,
+                    **counts,
+                    "calls": progress.calls,
+                    "seconds": round(seconds, 3),
+                    "stopped": progress.stopped_at is not None,
+                    "not_sent_because": list(causes),
+                    "report": report,
+                    "exit_code": code,
+                }
+            )
+        )
     return code
 
 

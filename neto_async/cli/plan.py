@@ -1,13 +1,11 @@
-"""
-What an import is going to do, found out before anything is sent. May import: importing, models, wire.
-"""
+"""What an import is going to do, found out before anything is sent. May import: importing, models, wire."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
 
-from attrs import Factory, define, field
+from attrs import Factory, define, field, frozen
 
 from neto_async.errors import ConfigurationError, InvalidRecordError
 from neto_async.importing.files import RowFile
@@ -16,7 +14,7 @@ from neto_async.importing.mapping import ColumnMapping
 from neto_async.models import CustomerLog
 from neto_async.wire import VENDOR_NAMES
 
-__all__ = ["Plan", "make_plan", "read_logs"]
+__all__ = ["LogSource", "Plan", "make_plan"]
 
 SAMPLES = 3
 
@@ -82,13 +80,28 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
     return plan
 
 
-def read_logs(file: RowFile, mapping: ColumnMapping) -> Iterator[tuple[CustomerLog | InvalidRecordError, Row]]:
-    """Yield each row's log, or what is wrong with it, with the row as its context."""
-    for row in file:
-        try:
-            yield mapping.log_from(row), row
-        except InvalidRecordError as error:
-            yield error, row
+@frozen(kw_only=True)
+class LogSource:
+    """
+    The logs of a file, each row as the context of its own; its length lets a run say how long it takes.
+
+    Attributes:
+        file: The rows.
+        plan: How they become logs, and how many there are.
+    """
+
+    file: RowFile
+    plan: Plan
+
+    def __len__(self) -> int:
+        return self.plan.rows
+
+    def __iter__(self) -> Iterator[tuple[CustomerLog | InvalidRecordError, Row]]:
+        for row in self.file:
+            try:
+                yield self.plan.mapping.log_from(row), row
+            except InvalidRecordError as error:
+                yield error, row
 
 
 def _columns(file: RowFile) -> tuple[str, ...]:

@@ -10,9 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -23,6 +22,9 @@ from neto_async.models import CustomerLog
 from neto_async.outcomes import ImportProgress
 from neto_async.settings import WireFormat
 from neto_async.wire import VENDOR_NAMES, encode_batch
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Screen", "Watcher"]
 
@@ -59,7 +61,9 @@ class Screen:
         """Write a line, as it stands."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
-    def plan(self, file: RowFile, plan: Plan, *, store: str, calls: int, minutes: float | None, every_fault: bool) -> None:
+    def plan(
+        self, file: RowFile, plan: Plan, *, store: str, calls: int, minutes: float | None, every_fault: bool
+    ) -> None:
         """Show what is going to be done."""
         read_as = file.encoding.label + (f', columns parted by "{file.delimiter}"' if file.delimiter else "")
         time = "" if minutes is None else f", about {_duration(minutes * 60)} at the limit"
@@ -121,7 +125,9 @@ class Screen:
 
         return show
 
-    def summary(self, progress: ImportProgress, causes: Counter[str], *, seconds: float, report: str | None) -> None:
+    def summary(
+        self, progress: ImportProgress, causes: Counter[str], *, seconds: float, report: str | None, to_sandbox: bool
+    ) -> None:
         """Say what became of the rows."""
         self.say(f"\n{progress.finished:,} rows in {progress.calls:,} calls, {seconds:.1f} s")
         table = Table.grid(padding=(0, 2))
@@ -137,9 +143,8 @@ class Screen:
             self.say(f"Reports: {report}")
         elif progress.added < progress.finished:
             self.say("Which rows these are, and why: run with --report DIR next time.")
-        if not progress.added and progress.finished:
-            return
-        self.say("This version keeps no journal: importing the file again adds every row again.")
+        if progress.added and not to_sandbox:
+            self.say("This version keeps no journal: importing the file again adds every row again.")
 
 
 def _matched(columns: str, vendor: str) -> str:

@@ -151,7 +151,7 @@ def _copy(source: BinaryIO, name: str) -> BinaryIO:
         shutil.copyfileobj(source, copy)
     except OSError as error:
         raise ConfigurationError(f"{name} can't be kept in a temporary file: {error.strerror}") from None
-    return copy  # type: ignore[return-value]
+    return copy
 
 
 def _format_of(name: str, given: FileFormat | str | None) -> FileFormat:
@@ -165,11 +165,15 @@ def _format_of(name: str, given: FileFormat | str | None) -> FileFormat:
     if suffix in {".xlsx", ".xlsm", ".xls", ".ods"}:
         raise ConfigurationError(f'{name}: a workbook can\'t be read; save it as "CSV UTF-8" and import that')
     if suffix not in _SUFFIXES:
-        raise ConfigurationError(f"{name}: files are known by their endings {', '.join(_SUFFIXES)}; say which kind it is: {kinds}")
+        raise ConfigurationError(
+            f"{name}: files are known by their endings {', '.join(_SUFFIXES)}; say which kind it is: {kinds}"
+        )
     return _SUFFIXES[suffix]
 
 
 def _refuse_workbook(file: BinaryIO, name: str) -> None:
     file.seek(0)
     if file.read(len(_WORKBOOK)) == _WORKBOOK:
-        raise ConfigurationError(f'{name}: this is an Excel workbook or a zip archive; save it as "CSV UTF-8" and import that')
+        raise ConfigurationError(
+            f'{name}: this is an Excel workbook or a zip archive; save it as "CSV UTF-8" and import that'
+        )

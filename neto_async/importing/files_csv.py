@@ -64,7 +64,9 @@ def read_table(text: TextIO, *, name: str, delimiter: str | None = None) -> Tabl
     header = lines.row_so_far()
     where = f"{name}, line {skipped + 1}"
     if "\0" in header:
-        raise ConfigurationError(f"{where}: the header holds NUL characters: this is no text file, or UTF-16 without a mark")
+        raise ConfigurationError(
+            f"{where}: the header holds NUL characters: this is no text file, or UTF-16 without a mark"
+        )
     if delimiter is None:
         delimiter = _delimiter_of(header, where)
     # Read once more, by csv itself: a lone quote inside a name makes the guess above reach into the rows.
@@ -153,7 +155,7 @@ def _skip_to_header(lines: _Lines, delimiter: str | None) -> tuple[int, str | No
     """Read up to the end of the header; leave its lines in `lines.held`."""
     while (first := next(lines, None)) is not None:
         hint = first.strip("\r\n\ufeff")
-        if lines.number == 1 and len(hint) == 5 and hint.lower().startswith("sep="):
+        if lines.number == 1 and len(hint) == len("sep=;") and hint.lower().startswith("sep="):
             delimiter = delimiter or hint[4]
         elif hint.strip():
             skipped = lines.number - 1

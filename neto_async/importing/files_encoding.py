@@ -175,6 +175,11 @@ class _Borrowed(io.BufferedIOBase):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
+    @property
+    def name(self) -> str:
+        """Nothing: a part of `TextIOWrapper`'s protocol."""
+        return ""
+
     def readable(self) -> bool:
         return True
 

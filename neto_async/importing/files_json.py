@@ -60,7 +60,7 @@ def line_rows(text: TextIO, *, name: str) -> Iterator[Row]:
         number += 1
         if len(line) == MAX_LINE:
             raise ConfigurationError(
-                f"{name}, line {number}: more than {MAX_LINE:,} characters in one line; JSON Lines has one object a line"
+                f"{name}, line {number}: more than {MAX_LINE:,} characters in one; JSON Lines has one object a line"
             )
         if line.strip(" \t\r\n\ufeff"):
             yield _line_row(number, line.strip(" \t\r\n\ufeff"))
@@ -179,4 +179,6 @@ class _Places:
     def error(self, at: int, what: str) -> ConfigurationError:
         line = self._document.count("\n", 0, at) + 1
         column = at - self._document.rfind("\n", 0, at)
-        return ConfigurationError(f"{self._name}, line {line}, column {column}: this is not JSON that can be read: {what}")
+        return ConfigurationError(
+            f"{self._name}, line {line}, column {column}: this is not JSON that can be read: {what}"
+        )

@@ -95,15 +95,19 @@ def checked_format(given: str) -> str:
     Make sure that a format of `datetime.strptime` says all that a time needs.
 
     Raises:
-        ConfigurationError: It lacks the year, the month or the day, has hours of 12 without AM or PM, or names a zone in
-            a way that reading it loses.
+        ConfigurationError: It lacks the year, the month or the day, has hours of 12 without AM or PM, or names a zone
+            in a way that reading it loses.
     """
     if "%Z" in given.replace("%%", ""):
-        raise ConfigurationError("a date format can't hold %Z, which is read and then lost; use %z, or give the time zone")
+        raise ConfigurationError(
+            "a date format can't hold %Z, which is read and then lost; use %z, or give the time zone"
+        )
     try:
         found = datetime.strptime(_PROBE.strftime(given), given)  # noqa: DTZ007 - the zone is looked at by the caller
     except (ValueError, re.error):
-        raise ConfigurationError('a date format can\'t be read; write one such as "%d/%m/%Y" or "%d/%m/%Y %H:%M"') from None
+        raise ConfigurationError(
+            'a date format can\'t be read; write one such as "%d/%m/%Y" or "%d/%m/%Y %H:%M"'
+        ) from None
     if found.date() != _PROBE.date():
         raise ConfigurationError('a date format must hold the year, the month and the day, as in "%d/%m/%Y"')
     if found.hour not in (0, _PROBE.hour):
@@ -139,7 +143,9 @@ def _parse_as(text: str, formats: tuple[str, ...]) -> datetime:
         except ValueError:
             continue
     if not found:
-        raise ValueError("not a time of the date format given" if len(formats) == 1 else "not a time of any date format given")
+        raise ValueError(
+            "not a time of the date format given" if len(formats) == 1 else "not a time of any date format given"
+        )
     if len(found) > 1:
         raise ValueError("the date formats given read it differently; give one of them alone")
     return found.pop()

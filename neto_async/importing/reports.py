@@ -1,9 +1,9 @@
 """
-Reports that a person can act on: four CSV files, each row the input's own with what became of it. May import:
-files_rows, outcomes, errors.
+Reports that a person can act on: four CSV files, each row the input's own with what became of it.
 
-They hold what customers and staff wrote, so only their owner can read them. The cells are the input's to the letter:
-a cell that begins with "=" is not disarmed, since a mended file has to import as it was.
+They hold what customers and staff wrote, so only their owner can read them. The cells are the input's to the letter: a
+cell that begins with "=" is not disarmed, since a mended file has to import as it was. May import: files_rows,
+outcomes, errors.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Reports:
                 self._writers[name] = self._open(self._folder / f"{name}.csv")
         except FileExistsError:
             self._files.close()
-            raise ConfigurationError(f"{self._folder} holds the reports of another import; name another folder") from None
+            raise ConfigurationError(
+                f"{self._folder} holds the reports of another import; name another folder"
+            ) from None
         except OSError as error:
             self._files.close()
             raise ConfigurationError(f"{self._folder} can't be written to: {error.strerror}") from None
