@@ -1,0 +1,125 @@
+"""A scripted network with a store behind it, in the place of HTTP, and clients over it on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field, frozen
+
+from neto_async import AsyncNetoClient
+from neto_async.sending.engine import Engine
+from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+
+
+@frozen
+class Sent:
+    """A call that left: when, and the notes in it."""
+
+    at: float
+    notes: tuple[str, ...]
+
+
+@define(eq=False)
+class Network:
+    """Plays one behaviour for each call: those of the script first, then ``always``."""
+
+    script: deque[Any] = field(factory=deque)
+    always: Any = None
+    latency: float = 0.2
+    ledger: list[tuple[int, str]] = field(factory=list)
+    sent: list[Sent] = field(factory=list)
+    tried: int = 0
+    closed: bool = False
+
+    async def call(self, body: OutgoingBody) -> Reply | Failure:
+        self.tried += 1
+        behaviour = self.script.popleft() if self.script else self.always or saves
+        return await behaviour(self, body)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    async def receive(self, body: OutgoingBody) -> list[str]:
+        content = b"".join([piece async for piece in body])
+        notes = [log["Notes"] for log in json.loads(content)["CustomerLogs"]["CustomerLog"]]
+        self.sent.append(Sent(asyncio.get_running_loop().time(), tuple(notes)))
+        await asyncio.sleep(self.latency)
+        if self.closed:
+            raise ConnectionAbortedError
+        return notes
+
+    def save(self, notes: list[str]) -> list[int]:
+        ids = [len(self.ledger) + 1 + position for position in range(len(notes))]
+        self.ledger += zip(ids, notes, strict=True)
+        return ids
+
+
+Behaviour = Callable[[Network, OutgoingBody], Awaitable[Reply | Failure]]
+
+
+def reply(document: object, status: int = 200) -> Reply:
+    return Reply(status=status, headers={"content-type": "application/json"}, body=json.dumps(document).encode())
+
+
+def with_ids(ids: list[Any], **more: object) -> Reply:
+    return reply({"Ack": "Success", "CustomerLog": [{"LogID": str(log_id)} for log_id in ids], **more})
+
+
+def error(text: str) -> Reply:
+    return reply({"Ack": "Error", "Messages": {"Error": {"Message": text, "SeverityCode": "Error"}}})
+
+
+async def saves(network: Network, body: OutgoingBody) -> Reply:
+    """Save all, or refuse the whole call where one record is poison."""
+    notes = await network.receive(body)
+    return error("bad record") if any("poison" in text for text in notes) else with_ids(network.save(notes))
+
+
+async def never_leaves(network: Network, body: OutgoingBody) -> Failure:
+    await asyncio.sleep(0.01)
+    return Failure(name="ConnectError")
+
+
+def answers(status: int, **headers: str) -> Behaviour:
+    async def behaviour(network: Network, body: OutgoingBody) -> Reply:
+        await network.receive(body)
+        return Reply(status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=b"")
+
+    return behaviour
+
+
+def says(text: str) -> Behaviour:
+    async def behaviour(network: Network, body: OutgoingBody) -> Reply:
+        await network.receive(body)
+        return error(text)
+
+    return behaviour
+
+
+def breaks(*, saving: bool) -> Behaviour:
+    async def behaviour(network: Network, body: OutgoingBody) -> Failure:
+        notes = await network.receive(body)
+        if saving:
+            network.save(notes)
+        return Failure(name="ReadError")
+
+    return behaviour
+
+
+def gives_ids(change: Callable[[list[int]], list[Any]], **more: object) -> Behaviour:
+    async def behaviour(network: Network, body: OutgoingBody) -> Reply:
+        return with_ids(change(network.save(await network.receive(body))), **more)
+
+    return behaviour
+
+
+def client(network: Network, **settings: Any) -> AsyncNetoClient:
+    """Make a client over the network, with waits that hold no chance."""
+    neto = AsyncNetoClient("http://localhost", api_key="key", **{"requests_per_minute": None, **settings})
+    neto._transport = network  # type: ignore[assignment]
+    neto._engine = Engine(neto._settings, network, jitter=lambda: 0.5)
+    return neto
