@@ -56,10 +56,11 @@ class ColumnMapping:
         Raises:
             ConfigurationError: A column that the mapping names is not in the file, or two columns give one field.
         """
-        by_name = {_folded(name): name for name in present if not is_report_column(name)}
+        own = [name for name in present if not is_report_column(name)]
+        by_name = {_folded(name): name for name in own}
         columns = {name: tuple(_present(column, by_name) for column in given) for name, given in self.columns.items()}
         taken = {column for given in columns.values() for column in given}
-        for name in by_name.values():
+        for name in own:
             known = FIELDS.get(_folded(name))
             if known is None or name in taken or known in self.columns:
                 continue
