@@ -25,13 +25,18 @@ class Sent:
 
 @define(eq=False)
 class Network:
-    """Plays one behaviour for each call: those of the script first, then ``always``."""
+    """
+    Plays one behaviour for each call: those of the script first, then ``always``.
+
+    ``ledger`` is what the store saved; ``doubt`` holds the notes whose fate the network made unknowable.
+    """
 
     script: deque[Any] = field(factory=deque)
     always: Any = None
     latency: float = 0.2
     ledger: list[tuple[int, str]] = field(factory=list)
     sent: list[Sent] = field(factory=list)
+    doubt: set[str] = field(factory=set)
     tried: int = 0
     closed: bool = False
 
@@ -49,6 +54,7 @@ class Network:
         self.sent.append(Sent(asyncio.get_running_loop().time(), tuple(notes)))
         await asyncio.sleep(self.latency)
         if self.closed:
+            self.doubt.update(notes)
             raise ConnectionAbortedError
         return notes
 
