@@ -1,0 +1,64 @@
+"""A run: what it reads, when it stops, and that every row has its outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from neto_async import CustomerLog, Invalid, NotSent, Rejected
+from neto_async.sandbox import NetoSandbox
+
+
+async def collect(neto: Any, source: Any, **options: Any) -> tuple[list[Any], Any]:
+    async with neto.import_customer_logs(source, **options) as run:
+        return [outcome async for outcome in run], run
+
+
+async def test_invalid_rows_come_out_and_the_rest_goes_on(store: NetoSandbox, connect: Any):
+    """A row that makes no log is Invalid with its mapping as the record, and its neighbours are added."""
+    outcomes, run = await collect(await connect(store), [{"Notes": "a"}, {"nope": "x"}, ({"Notes": "b"}, "mine")])
+
+    by_index = {outcome.index: outcome for outcome in outcomes}
+    assert (Invalid, {"nope": "x"}, "mine") == (type(by_index[1]), by_index[1].record, by_index[2].context)
+    assert (3, 3, 2, 1) == (run.progress.taken, run.progress.total, run.progress.added, run.progress.invalid)
+
+
+@pytest.mark.parametrize("read_on", [False, True])
+async def test_too_many_rejected_stops(store: NetoSandbox, connect: Any, read_on: Any):
+    """Past max_rejected the run stops; with read_on every row has an outcome, otherwise the rest is not read."""
+    store.refuse_when(lambda fields: True)
+    rows = ({"Notes": str(number)} for number in range(100))
+
+    outcomes, run = await collect(await connect(store, batch_size=2), rows, read_on=read_on, max_rejected=2)
+
+    assert list(range(run.progress.taken)) == sorted(outcome.index for outcome in outcomes)
+    assert {Rejected, NotSent} >= {type(outcome) for outcome in outcomes}
+    assert 3 <= run.progress.rejected <= 3 + 4 * 2
+    assert run.progress.stopped_at is not None
+    assert read_on == (100 == len(outcomes))
+
+
+async def test_async_source(store: NetoSandbox, connect: Any):
+    """An async source is read like a synchronous one."""
+
+    async def rows() -> Any:
+        for number in range(5):
+            yield CustomerLog(notes=str(number))
+
+    outcomes, run = await collect(await connect(store), rows())
+
+    assert (5, None, 5) == (len(outcomes), run.progress.total, len(store.logs))
+
+
+async def test_a_run_is_entered_once(store: NetoSandbox, connect: Any):
+    """A second block, and a loop outside the block, are refused with a sentence."""
+    neto = await connect(store)
+    run = neto.import_customer_logs([])
+    with pytest.raises(RuntimeError, match="inside the block"):
+        await anext(aiter(run))
+    async with run:
+        pass
+
+    with pytest.raises(RuntimeError, match="only once"):
+        await run.__aenter__()
