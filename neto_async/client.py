@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncNetoClient"]
 
-logger = logging.getLogger("neto_async")
+logger: logging.Logger = logging.getLogger("neto_async")
 
 
 class AsyncNetoClient:

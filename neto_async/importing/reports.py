@@ -21,7 +21,13 @@ from neto_async.outcomes import Added, Invalid, NotSent, Outcome, Rejected, Unkn
 
 __all__ = ["Reports"]
 
-FILES = {Added: "added", Rejected: "rejected", Invalid: "rejected", Unknown: "unknown", NotSent: "not_sent"}
+FILES: dict[type[Outcome], str] = {
+    Added: "added",
+    Rejected: "rejected",
+    Invalid: "rejected",
+    Unknown: "unknown",
+    NotSent: "not_sent",
+}
 OURS = ("neto_line", "neto_outcome", "neto_reason", "neto_log_id", RAW_COLUMN)
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 try:
     import aiohttp  # noqa: F401 - asked for here, so that its absence is told in one sentence
-except ImportError as error:
-    raise ImportError('the sandbox needs aiohttp: pip install "neto_async[sandbox]"') from error
+except ImportError as _error:
+    raise ImportError('the sandbox needs aiohttp: pip install "neto_async[sandbox]"') from _error
 
 from neto_async.sandbox import faults
 from neto_async.sandbox.ledger import Call, SavedLog

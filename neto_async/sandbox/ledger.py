@@ -130,10 +130,10 @@ class Ledger:
         self._calls: dict[int, Call] = {}
         self._keep = keep
         self._changed = asyncio.Event()
-        self.log_count = 0
-        self.call_count = 0
-        self.problem_count = 0
-        self.revision = 0
+        self.log_count: int = 0
+        self.call_count: int = 0
+        self.problem_count: int = 0
+        self.revision: int = 0
 
     @property
     def logs(self) -> tuple[SavedLog, ...]:
@@ -198,7 +198,9 @@ class Ledger:
         """Forget logs and calls; ids and numbers go on."""
         self._logs.clear()
         self._calls.clear()
-        self.log_count = self.call_count = self.problem_count = 0
+        self.log_count = 0
+        self.call_count = 0
+        self.problem_count = 0
         self._tell()
 
     def _tell(self) -> None:

@@ -85,7 +85,7 @@ class NetoSandbox:
         self.username = username
         self.api_key = api_key
         self.requests_per_minute = requests_per_minute
-        self.faults = FaultScript()
+        self.faults: FaultScript = FaultScript()
         self._host = host
         self._port = port
         self._retry_after = retry_after

@@ -58,7 +58,7 @@ from neto_async.wire import Verdict, VerdictKind, encode_batch, judge
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger("neto_async")
+logger: logging.Logger = logging.getLogger("neto_async")
 
 SINGLES_IN_A_ROW = 3
 """Calls of the single lane after which a waiting import has its turn: each lane gets at least a quarter of them."""
