@@ -227,13 +227,24 @@ class AsyncNetoClient:
 
     async def flush(self, timeout: float | None = None) -> DrainReport:  # noqa: ASYNC109
         """
-        Wait until every single add handed in before, and every call under way, has ended.
+        Wait until all single and bulk adds handed in before, and all calls under way, have ended.
 
         Args:
             timeout: Seconds to wait at most; None waits as long as the records themselves may.
         """
         self._check_usable()
-        return await self._drain(timeout)
+        began = self._engine.clock.monotonic()
+        bulks = set(self._bulks)
+        report = await self._drain(timeout)
+        if not (bulks and report.drained):
+            return report
+        # What they have not read yet was handed in as well.
+        left = None if timeout is None else self._left(began, timeout)
+        _, running = await asyncio.wait(bulks, timeout=left)
+        seconds = self._engine.clock.monotonic() - began
+        in_flight = self._engine.records_in_flight() if running else 0
+        waiting = len(self._engine.unsettled()) - in_flight if running else 0
+        return DrainReport(drained=not running, left_in_flight=in_flight, left_waiting=waiting, seconds=seconds)
 
     def statistics(self) -> Statistics:
         """Count what was done so far, and say what waits on what."""

@@ -168,3 +168,16 @@ async def test_nothing_secret_leaks(connect: Any, wire_format: str, caplog: pyte
     printed = "\n".join([*seen, caplog.text, *(str(record.__dict__) for record in caplog.records)])
     # A traceback shows the lines of this test, in which the word stands.
     assert [] == [line for line in printed.splitlines() if "CANARY" in line and line.strip() not in OWN_LINES]
+
+
+async def test_flush_covers_bulk_adds(store: NetoSandbox, connect: Any) -> None:
+    """A flush waits for all that a bulk add was handed, read or not, and for no longer than it may."""
+    neto = await connect(store, batch_size=5)
+    adding = asyncio.create_task(neto.add_customer_logs([{"Notes": str(number)} for number in range(300)]))
+    await asyncio.sleep(0)
+
+    too_short = await neto.flush(timeout=0.0)
+    report = await neto.flush()
+
+    assert (False, True, 300) == (too_short.drained, report.drained, len(store.logs))
+    assert 300 == len((await adding).added)
