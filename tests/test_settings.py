@@ -92,6 +92,7 @@ def test_store_url_is_normalised(given_url, store_url):
         (f"https://shop.example/{SECRET}", "must have no path"),
         ("http://www.yournetosite.com.au", "unencrypted"),
         ("http://localhost.example", "unencrypted"),
+        ("http://notlocalhost", "unencrypted"),
         ("http://192.168.0.10", "unencrypted"),
     ],
 )

@@ -1,0 +1,207 @@
+"""The house rules that no linter holds: who may import whom, what is promised by names, and what no file may say."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import neto_async
+from neto_async import errors
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(neto_async.__file__).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [neto_async.__name__, *(found.name for found in pkgutil.walk_packages([str(PACKAGE)], "neto_async."))]
+
+# Room -> rooms that it may import from at run time, besides itself.
+FOUNDATION = {"models", "outcomes", "errors", "settings"}
+ARROWS = {
+    "errors": set(),
+    "outcomes": {"errors"},
+    "models": {"errors", "outcomes"},
+    "settings": {"errors"},
+    "wire": FOUNDATION,
+    "sending": FOUNDATION | {"wire"},
+    "importing": FOUNDATION | {"wire", "sending"},
+    "client": FOUNDATION | {"wire", "sending", "importing"},
+    "sandbox": {"errors"},
+    "cli": FOUNDATION | {"wire", "sending", "importing", "client", "sandbox"},
+    "": FOUNDATION | {"client"},
+}
+TYPED_ONLY = {("errors", "outcomes"), ("outcomes", "models")}
+"""What the type checker alone follows upwards: an error carries an outcome, and an outcome a log."""
+
+
+def imports_of(source, *, typed=False):
+    """Give what a file imports at run time, or, if asked, what it imports for the type checker alone."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if (node in guarded) is not typed:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room_of(source):
+    """Give the room that a file stands in: the folder below the package, or the module."""
+    inside = source.relative_to(PACKAGE).with_suffix("").parts
+    return "" if inside == ("__init__",) else inside[0]
+
+
+def rooms_imported(source, *, typed=False):
+    return {name.split(".")[1] for name in imports_of(source, typed=typed) if name.startswith("neto_async.")}
+
+
+def packages_imported(source):
+    return {name.split(".")[0] for typed in (False, True) for name in imports_of(source, typed=typed)}
+
+
+def tracked_files():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode or not listed.stdout:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_imports_run_downwards(source):
+    """A module imports only from its own room and from the rooms below it."""
+    room = room_of(source)
+    assert set() == rooms_imported(source) - {room} - ARROWS[room]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_imports_for_types_run_downwards_too(source):
+    """What only the type checker sees keeps to the arrows as well, apart from the two that are named."""
+    room = room_of(source)
+    upwards = {(room, other) for other in rooms_imported(source, typed=True) - {room} - ARROWS[room]}
+    assert set() == upwards - TYPED_ONLY
+
+
+def test_one_file_knows_the_http_library():
+    """The HTTP library is imported by the transport, and by nothing else."""
+    knowing = {
+        str(source.relative_to(PACKAGE)) for source in SOURCES if packages_imported(source) & {"httpx", "httpx2"}
+    }
+    assert {str(Path("sending", "transport.py"))} == knowing
+
+
+def test_extras_stay_out_of_the_library():
+    """What an extra brings is imported by its own room alone."""
+    rooms = {"aiohttp": {"sandbox"}, "click": {"cli"}, "rich": {"cli"}}
+    for source in SOURCES:
+        for extra in packages_imported(source) & set(rooms):
+            assert room_of(source) in rooms[extra], f"{source.name} imports {extra}"
+
+
+def test_runtime_dependencies_are_four():
+    """A user of the library gets httpx, attrs, cattrs and xmltodict, and nothing else."""
+    assert ["attrs", "cattrs", "httpx", "xmltodict"] == sorted(
+        re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]
+    )
+
+
+def test_every_dependency_has_its_reason():
+    """Each package named in pyproject.toml for users is named in docs/dependencies.md, and each extra as well."""
+    told = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    extras = PROJECT["optional-dependencies"]
+    required = [*PROJECT["dependencies"], *extras["cli"], *extras["sandbox"]]
+    named = {re.match(r"[\w-]+", requirement)[0] for requirement in required} | set(extras)
+    assert set() == {name for name in named if not re.search(rf"\b{re.escape(name)}\b", told)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_names_what_is_there(name):
+    """Every name in `__all__` stands there once and can be imported."""
+    module = importlib.import_module(name)
+    names = list(getattr(module, "__all__", []))
+    assert len(set(names)) == len(names)
+    assert [] == [public for public in names if not hasattr(module, public)]
+
+
+def test_what_users_import_is_sorted_and_complete():
+    """`neto_async.__all__` is sorted, and names each error and each of the five outcomes."""
+    assert sorted(neto_async.__all__) == neto_async.__all__
+    outcomes = {"Added", "Rejected", "Invalid", "NotSent", "Unknown", "Outcome"}
+    assert set() == (set(errors.__all__) | outcomes) - set(neto_async.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_thing_has_a_docstring(name):
+    """Every module, and every public class, method and function defined in it, says what it is for."""
+    module = importlib.import_module(name)
+    silent = [] if inspect.getdoc(module) else [name]
+    for public, thing in vars(module).items():
+        if public.startswith("_") or getattr(thing, "__module__", None) != name:
+            continue
+        if inspect.isroutine(thing) or inspect.isclass(thing):
+            silent += [] if thing.__doc__ else [public]
+        if inspect.isclass(thing):
+            silent += [
+                f"{public}.{method}"
+                for method, body in vars(thing).items()
+                if not method.startswith("_")
+                and (inspect.isfunction(body) or isinstance(body, property | classmethod | staticmethod))
+                and not inspect.getdoc(body)
+            ]
+    assert [] == silent
+
+
+@pytest.mark.parametrize("source", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda source: source.stem)
+def test_every_test_states_its_law(source):
+    """The first line under each test says what must hold."""
+    silent = [
+        node.name
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert [] == silent
+
+
+def test_ci_runs_what_the_readme_says():
+    """The command that README.md gives for the tests is the one that .ci/run runs."""
+    script = ROOT / ".ci" / "run"
+    if not script.exists():
+        pytest.skip("not a checkout")
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Run the tests")[2]
+    (command,) = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].strip().splitlines()
+    assert command in script.read_text(encoding="utf-8")
+
+
+def test_package_is_typed():
+    """The marker that tells type checkers to read the package is inside it."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_no_file_knows_the_machine_it_was_written_on():
+    """No tracked file holds a home folder, a temporary folder, or the address of a package index."""
+    # Put together here, since this file is tracked as well.
+    telling = re.compile(
+        "|".join(["/" + "(?:root|work)/", "/" + r"home/\w+/", "/" + r"tmp/\w+", "extra-" + "index-url"])
+    )
+    found = {}
+    for path in tracked_files():
+        if match := telling.search(path.read_bytes().decode("utf-8", "replace")):
+            found[path.name] = match[0]
+    assert {} == found
