@@ -90,7 +90,7 @@ async def test_encodings(store: NetoSandbox, tmp_path: Path, encoding: str, deli
 
 async def test_standard_input(store: NetoSandbox) -> None:
     """A file can come through standard input, as JSON Lines too; a bad line is invalid and the rest goes on."""
-    lines = b'{"Notes": "a"}\n{"Notes": \n{"notes": "b"}\n'
+    lines = b'{"Notes": "a"}\n{"Notes": \n{"Notes": "b"}\n'
 
     ran = await run("import", "-", "--input-format", "jsonl", "--json", store=store, stdin=lines)
 
