@@ -138,7 +138,7 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
     help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and every invalid row; send nothing.")
-@click.option("--yes", is_flag=True, help="Don't ask before sending.")
+@click.option("--yes", is_flag=True, help="Don't ask before sending; it asks at a terminal only.")
 @click.option("--sandbox", "to_sandbox", is_flag=True, help="Into a store on this machine, not a real one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; all else on standard error.")
 @click.option("--import-unknown", is_flag=True, help="Import an unknown.csv after having looked in the store.")

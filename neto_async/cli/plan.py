@@ -10,7 +10,7 @@ from attrs import Factory, define, field, frozen
 from neto_async.errors import ConfigurationError, InvalidRecordError
 from neto_async.importing.files import RowFile
 from neto_async.importing.files_rows import Row, is_report_column
-from neto_async.importing.mapping import ColumnMapping
+from neto_async.importing.mapping import ColumnMapping, folded
 from neto_async.models import CustomerLog
 from neto_async.wire import VENDOR_NAMES
 
@@ -54,7 +54,9 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
         ConfigurationError: No column gives a field, or the file is a report of records in doubt.
     """
     columns = _columns(file)
-    completed = mapping.completed(columns)
+    # The objects of a JSON file may spell a name each in its own way; a table's header that does so is ambiguous.
+    spelt_once = {folded(name): name for name in reversed(columns)}.values() if file.columns is None else columns
+    completed = mapping.completed(spelt_once)
     used = completed.used()
     if not used:
         raise ConfigurationError(
@@ -64,6 +66,11 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
         )
     plan = Plan(mapping=completed, columns=columns, ignored=tuple(name for name in columns if name not in used))
     for row in file:
+        if row.value("neto_outcome") == "Added":
+            raise ConfigurationError(
+                f"{file.name}: line {row.line} was added already, and can't be deleted through the API if it is added "
+                "twice. Import the file it came from, or take its neto_ columns out if you are sure"
+            )
         if row.value("neto_outcome") == "Unknown" and not import_unknown:
             raise ConfigurationError(
                 f"{file.name}: line {row.line} may be in the store already, and can't be deleted through the API if it "

@@ -21,7 +21,7 @@ from neto_async.importing.mapping_times import read_day_or_time, read_time
 from neto_async.models import CustomerLog, CustomerLogStatus
 from neto_async.wire import VENDOR_NAMES
 
-__all__ = ["ANY_OTHER", "ColumnMapping", "field_named"]
+__all__ = ["ANY_OTHER", "ColumnMapping", "field_named", "folded"]
 
 ANY_OTHER = "*"
 """In the words of a value mapping: every other word that is not empty."""
@@ -57,11 +57,11 @@ class ColumnMapping:
             ConfigurationError: A column that the mapping names is not in the file, or two columns give one field.
         """
         own = [name for name in present if not is_report_column(name)]
-        by_name = {_folded(name): name for name in own}
+        by_name = {folded(name): name for name in own}
         columns = {name: tuple(_present(column, by_name) for column in given) for name, given in self.columns.items()}
         taken = {column for given in columns.values() for column in given}
         for name in own:
-            known = FIELDS.get(_folded(name))
+            known = FIELDS.get(folded(name))
             if known is None or name in taken or known in self.columns:
                 continue
             if known in columns:
@@ -83,7 +83,7 @@ class ColumnMapping:
         """
         if row.fault is not None:
             raise InvalidRecordError((f"line {row.line}: {row.fault}",))
-        values = {_folded(name): value for name, value in row.values.items()}
+        values = {folded(name): value for name, value in row.values.items()}
         fields: dict[str, Any] = {}
         errors = []
         for name, columns in self.columns.items():
@@ -127,22 +127,23 @@ def field_named(name: str) -> str:
     Raises:
         ConfigurationError: There is no such field.
     """
-    known = FIELDS.get(_folded(name))
+    known = FIELDS.get(folded(name))
     if known is None:
         raise ConfigurationError(f'"{name}" is no field of a customer log; they are {", ".join(VENDOR_NAMES.values())}')
     return known
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Give what names that mean the same have in common: case, blanks, hyphens and underscores do not count."""
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
-FIELDS = {_folded(name): known for name, known in FIELD_OF.items()}
+FIELDS = {folded(name): known for name, known in FIELD_OF.items()}
 
 
 def _present(column: str, by_name: Mapping[str, str]) -> str:
     try:
-        return by_name[_folded(column)]
+        return by_name[folded(column)]
     except KeyError:
         names = ", ".join(f'"{name}"' for name in by_name.values()) or "none"
         raise ConfigurationError(f'the file has no column "{column}"; it has {names}') from None
@@ -150,7 +151,7 @@ def _present(column: str, by_name: Mapping[str, str]) -> str:
 
 def _first_given(columns: tuple[str, ...], values: Mapping[str, Any]) -> tuple[str, Any]:
     for column in columns:
-        value = values.get(_folded(column))
+        value = values.get(folded(column))
         if value is not None and str(value).strip():
             return column, value
     return columns[0], None

@@ -148,13 +148,14 @@ async def test_reports_can_be_mended(store: NetoSandbox, tmp_path: Path) -> None
     mended = rejected.read_text(encoding="utf-8").replace(",,refused,", ",,mended,").replace(",Bad,", ",Completed,")
     rejected.write_text(mended, encoding="utf-8")
     again = await run("import", str(rejected), store=store)
+    added_again = await run("import", str(report / "added.csv"), store=store)
     in_use = await run("import", str(file), "--report", str(report), store=store)
 
     assert [("a", "2", "Rejected"), ("b", "3", "Invalid")] == [
         (row["Username"], row["neto_line"], row["neto_outcome"]) for row in rows
     ]
     assert 0o600 == stat.S_IMODE(rejected.stat().st_mode)
-    assert (2, 0, 1) == (ran.code, again.code, in_use.code)
+    assert (2, 0, 1, 1) == (ran.code, again.code, added_again.code, in_use.code)
     assert {"fine", "mended", "x"} == {log.notes for log in store.logs}
 
 
