@@ -49,8 +49,8 @@ def read_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) 
         ValueError: The text is no such time, or has no zone and none is given; the error's text says what to do, and
             never holds the value.
     """
-    parsed = _parse(text, formats)
-    return None if parsed is None else _in_zone(parsed[0], zone)
+    found = _parse(text, formats)
+    return None if found is None else _in_zone(found, zone)
 
 
 def read_day_or_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) -> date | datetime | None:
@@ -62,10 +62,9 @@ def read_day_or_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...]
     Raises:
         ValueError: As `read_time` does.
     """
-    parsed = _parse(text, formats)
-    if parsed is None:
+    found = _parse(text, formats)
+    if found is None:
         return None
-    found, _ = parsed
     if found.tzinfo is None and found.time() == time():
         return found.date()
     return _in_zone(found, zone)
@@ -115,11 +114,11 @@ def checked_format(given: str) -> str:
     return given
 
 
-def _parse(text: str, formats: tuple[str, ...]) -> tuple[datetime, bool] | None:
+def _parse(text: str, formats: tuple[str, ...]) -> datetime | None:
     text = text.strip()
     if not text or text in _EMPTY:
         return None
-    return (_parse_as(text, formats), True) if formats else (_parse_iso(text), False)
+    return _parse_as(text, formats) if formats else _parse_iso(text)
 
 
 def _parse_iso(text: str) -> datetime:

@@ -159,8 +159,10 @@ class ImportRun:
                 for item in self._source:
                     if not await self._take(item):
                         break
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            if self._leaving or self._feed.stop is not None:
+                raise
+            self._error = error
         except BaseException as error:  # noqa: BLE001
             # Raised in the caller's loop, after the calls under way.
             self._error = error
@@ -200,6 +202,13 @@ class ImportRun:
         if self._stopped_at is None and not (self._exhausted and not self._read_on):
             self._stopped_at = self._taken
         self._room.set()
+        self._news.set()
+        if self._reader is not None and not self._read_on:
+            self._reader.cancel()  # its source may wait for ever
+            self._reader.add_done_callback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self._exhausted = True  # also where the reader was cancelled before its first step
         self._news.set()
 
     # -- outcomes -----------------------------------------------------------------------------------------------

@@ -29,9 +29,10 @@ class OutgoingBody:
 
     content: bytes = field(repr=False)
     left: bool = field(init=False, default=False)
+    revoked: bool = field(init=False, default=False)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self.left:
+        if self.left or self.revoked:
             # A redirect or an authentication scheme below us would send the records twice.
             msg = "the body of a call can be sent only once"
             raise RuntimeError(msg)

@@ -196,7 +196,11 @@ class SingleLane:
             if len(piece.entries) > most:
                 self.put_back(piece.split(most))
             return piece if piece.entries else None
-        taken: list[Entry] = [self._queue.popitem(last=False)[0] for _ in range(min(most, len(self._queue)))]
+        taken: list[Entry] = []
+        while self._queue and len(taken) < most:
+            entry, _ = self._queue.popitem(last=False)
+            if not _settled(entry):
+                taken.append(entry)
         self._roots += 1
         return Piece(taken, Root(self._roots, len(taken))) if taken else None
 

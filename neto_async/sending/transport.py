@@ -62,6 +62,7 @@ class HttpTransport:
         await asyncio.wait({exchange}, timeout=self._settings.timeout + GRACE)
         if exchange.done():
             return exchange.result()
+        body.revoked = True  # what has not left by now never will
         self._abandoned.add(exchange)
         exchange.add_done_callback(self._abandoned.discard)
         return Failure(name="deadline passed")
