@@ -107,6 +107,8 @@ class ImportRun:
         self._room.set()
         self._engine.attach(self._feed)
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="neto_async reader")
+        if self._feed.stop is not None:
+            self._on_stop()
         return self
 
     async def __aexit__(

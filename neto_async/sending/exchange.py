@@ -25,6 +25,7 @@ class OutgoingBody:
     Attributes:
         content: The bytes.
         left: True from the moment when the transport asked for them.
+        revoked: True once the call was given up: what has not left by then never does.
     """
 
     content: bytes = field(repr=False)
