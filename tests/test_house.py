@@ -34,6 +34,7 @@ ARROWS = {
     "importing": FOUNDATION | {"wire", "sending"},
     "client": FOUNDATION | {"wire", "sending", "importing"},
     "sandbox": {"errors"},
+    "integrations": FOUNDATION | {"wire", "sending", "importing", "client"},
     "cli": FOUNDATION | {"wire", "sending", "importing", "client", "sandbox"},
     "": FOUNDATION | {"client"},
 }
@@ -41,24 +42,29 @@ TYPED_ONLY = {("errors", "outcomes"), ("outcomes", "models")}
 """What the type checker alone follows upwards: an error carries an outcome, and an outcome a log."""
 
 
-def imports_of(source, *, typed=False):
-    """Give what a file imports at run time, or, if asked, what it imports for the type checker alone."""
-    tree = ast.parse(source.read_text(encoding="utf-8"))
+def imports_of(text, *, typed=False):
+    """Give what a module imports at run time, by name or by import_module, or, if asked, for the type checker alone."""
+    tree = ast.parse(text)
     guarded = {
         inner
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
+        for statement in node.body
+        for inner in ast.walk(statement)
     }
-    found = set()
-    for node in ast.walk(tree):
-        if (node in guarded) is not typed:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return {name for node in ast.walk(tree) if (node in guarded) is typed for name in names_imported(node)}
+
+
+def names_imported(node):
+    """Give the names that one node of a module's tree imports; a relative one keeps its dots, and is in no room."""
+    match node:
+        case ast.Import(names=names):
+            return {alias.name for alias in names}
+        case ast.ImportFrom(module=module, names=names, level=level):
+            return {f"{'.' * level}{module or ''}.{alias.name}" for alias in names}
+        case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]) if "import_module" in ast.unparse(func):
+            return {name}
+    return set()
 
 
 def room_of(source):
@@ -67,12 +73,19 @@ def room_of(source):
     return "" if inside == ("__init__",) else inside[0]
 
 
+def rooms_in(names):
+    """Give the rooms that imported names stand in; the package itself, and what is relative, are in none allowed."""
+    own = {name for name in names if name.split(".")[0] in {"neto_async", ""}}
+    return {name.split(".")[1] if name.startswith("neto_async.") else name for name in own}
+
+
 def rooms_imported(source, *, typed=False):
-    return {name.split(".")[1] for name in imports_of(source, typed=typed) if name.startswith("neto_async.")}
+    return rooms_in(imports_of(source.read_text(encoding="utf-8"), typed=typed))
 
 
 def packages_imported(source):
-    return {name.split(".")[0] for typed in (False, True) for name in imports_of(source, typed=typed)}
+    text = source.read_text(encoding="utf-8")
+    return {name.split(".")[0] for typed in (False, True) for name in imports_of(text, typed=typed)}
 
 
 def tracked_files():
@@ -95,6 +108,32 @@ def test_imports_for_types_run_downwards_too(source):
     room = room_of(source)
     upwards = {(room, other) for other in rooms_imported(source, typed=True) - {room} - ARROWS[room]}
     assert set() == upwards - TYPED_ONLY
+
+
+@pytest.mark.parametrize(
+    ("text", "rooms"),
+    [
+        ("import neto_async.client", {"client"}),
+        ("import neto_async.wire.verdicts as v", {"wire"}),
+        ("from neto_async import client", {"client"}),
+        ("from neto_async.sending.engine import Engine", {"sending"}),
+        ("def f():\n    from neto_async.client import AsyncNetoClient", {"client"}),
+        ("importlib.import_module('neto_async.cli.commands')", {"cli"}),
+        ("import neto_async", {"neto_async"}),
+        ("from . import engine", {"..engine"}),
+        ("from ..client import AsyncNetoClient", {"..client.AsyncNetoClient"}),
+        ("if TYPE_CHECKING:\n    import neto_async.client\nelse:\n    import neto_async.wire", {"wire"}),
+        ("import json, httpx\nfrom collections import abc", set()),
+    ],
+)
+def test_no_way_of_importing_goes_unseen(text, rooms):
+    """The arrows are held against every way to import; one that names no room is in none that is allowed."""
+    assert rooms == rooms_in(imports_of(text))
+
+
+def test_the_arrows_name_every_room():
+    """No folder or module of the package is without its arrows."""
+    assert set() == {room_of(source) for source in SOURCES} - set(ARROWS)
 
 
 def test_one_file_knows_the_http_library():
@@ -139,9 +178,11 @@ def test_all_names_what_is_there(name):
 
 
 def test_what_users_import_is_sorted_and_complete():
-    """`neto_async.__all__` is sorted, and names each error and each of the five outcomes."""
+    """`neto_async.__all__` is sorted, and names all that is there, each error and each of the five outcomes too."""
     assert sorted(neto_async.__all__) == neto_async.__all__
     outcomes = {"Added", "Rejected", "Invalid", "NotSent", "Unknown", "Outcome"}
+    public = {name for name, thing in vars(neto_async).items() if name[0] != "_" and not inspect.ismodule(thing)}
+    assert public - {"annotations"} == set(neto_async.__all__)
     assert set() == (set(errors.__all__) | outcomes) - set(neto_async.__all__)
 
 
@@ -179,14 +220,34 @@ def test_every_test_states_its_law(source):
     assert [] == silent
 
 
+def command_under(heading):
+    """Give the one line of the first ``sh`` block below a heading of README.md, and above the next heading."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    (command,) = re.search(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[1].strip().splitlines()
+    return command
+
+
+@pytest.mark.parametrize(
+    ("heading", "last"), [("Quick start", "neto-async demo"), ("Run the tests", "python -m pytest")]
+)
+def test_the_readmes_commands_need_nothing_but_python(heading, last):
+    """Each of the two is one line: it makes an environment, installs extras that exist, and runs the thing."""
+    make, install, run = command_under(heading).split(" && ")
+    (extras,) = re.findall(r'"\.\[([\w,]+)\]"', install)
+    assert ("python3 -m venv .venv", f".venv/bin/{last}") == (make, run)
+    assert install.startswith(".venv/bin/pip install ")
+    assert set() == set(extras.split(",")) - set(PROJECT["optional-dependencies"])
+    assert "neto-async" in PROJECT["scripts"]
+
+
 def test_ci_runs_what_the_readme_says():
     """The command that README.md gives for the tests is the one that .ci/run runs."""
     script = ROOT / ".ci" / "run"
     if not script.exists():
         pytest.skip("not a checkout")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Run the tests")[2]
-    (command,) = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].strip().splitlines()
-    assert command in script.read_text(encoding="utf-8")
+    run = [line.strip() for line in script.read_text(encoding="utf-8").splitlines()]
+    assert command_under("Run the tests") in run
 
 
 def test_package_is_typed():
