@@ -74,6 +74,49 @@ def test_both_formats_mean_the_same(path):
     assert (as_json.log_ids, as_json.messages, as_json.warnings) == (as_xml.log_ids, as_xml.messages, as_xml.warnings)
 
 
+READ = [path for path in SAMPLES if ".200." in path.name and path.parent.name != "unknown"]
+"""Samples whose meaning is settled by what the API says, under a 200."""
+
+
+def kind_under(status, kind):
+    """Say what an answer that means `kind` under a 200 means under another status, row by row of the table."""
+    if status in {408, 500, 502, 503, 504, 599} or (kind is VerdictKind.ADDED and 300 <= status < 500):
+        return VerdictKind.UNKNOWN
+    if 300 <= status < 400:
+        return VerdictKind.WRONG_ADDRESS
+    if status in {413, 429}:
+        return VerdictKind.TOO_LARGE if status == 413 else VerdictKind.RATE_LIMITED
+    if status == 401 or (400 <= status < 500 and kind is VerdictKind.KEY_REFUSED):
+        return VerdictKind.KEY_REFUSED
+    return VerdictKind.BLOCKED if status >= 400 else kind
+
+
+@pytest.mark.parametrize("path", READ, ids=label)
+@pytest.mark.parametrize("status", [201, 204, 299, 301, 302, 307, 308, *range(400, 430), 451, 499, 500, 502, 503, 504])
+def test_each_shape_under_each_status(path, status):
+    """Every shape of a reply under every status: HTTP decides, and an id beside a refusal leaves the fate unknown."""
+    verdict = judge(status, {"Retry-After": "7"}, path.read_bytes(), records_of(path), now=NOW)
+    assert (kind_under(status, of(path).kind), of(path).log_ids) == (verdict.kind, verdict.log_ids)
+    assert (status, 7.0) == (verdict.status, verdict.retry_after)
+    assert verdict.kind is VerdictKind.ADDED or verdict.warnings == ()
+
+
+@pytest.mark.parametrize("path", [path for path in READ if path.parent.name == "added"], ids=label)
+def test_ids_for_another_number_of_records_are_never_paired(path):
+    """Whatever the shape, ids in another number than the call's records leave all of them unknown, as evidence."""
+    ids = of(path).log_ids
+    for records in {0, 1, 2, 3, 4, 100} - {len(ids)}:
+        verdict = judge(200, {}, path.read_bytes(), records, now=NOW)
+        assert (VerdictKind.UNKNOWN, ids) == (verdict.kind, verdict.log_ids)
+
+
+@pytest.mark.parametrize("path", [path for path in READ if path.parent.name != "added"], ids=label)
+@pytest.mark.parametrize("records", [1, 2, 100])
+def test_a_reply_without_ids_means_the_same_for_any_number_of_records(path, records):
+    """Where no id is, the number of records in the call plays no part."""
+    assert of(path).kind is judge(200, {}, path.read_bytes(), records, now=NOW).kind
+
+
 def test_the_samples_cover_every_verdict():
     """No kind of verdict is without a sample, and most samples stand in both formats."""
     assert {kind.value.replace(" ", "-") for kind in VerdictKind} == {path.parent.name for path in SAMPLES}
