@@ -1,0 +1,67 @@
+"""A call that is given up at its deadline: it never leaves later, and it keeps its place in the quota until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from attrs import define, field
+from virtual import run
+
+from neto_async import AsyncNetoClient, CustomerLog, NotSentError
+
+
+@define
+class Store:
+    """A store behind httpx itself, on virtual time: what it saved, and when each call reached it."""
+
+    saved: list[str] = field(factory=list)
+    reached_at: list[float] = field(factory=list)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.reached_at.append(asyncio.get_running_loop().time())
+        notes = [log["Notes"] for log in json.loads(request.content)["CustomerLogs"]["CustomerLog"]]
+        first = len(self.saved) + 1
+        self.saved += notes
+        ids = [{"LogID": str(first + position)} for position in range(len(notes))]
+        return httpx.Response(200, json={"Ack": "Success", "CustomerLog": ids})
+
+    def client(self, *stalls: float, **settings: Any) -> AsyncNetoClient:
+        """Make a client whose first calls stall so long, each before its body is asked for."""
+        waits = list(stalls)
+
+        async def stall(request: httpx.Request) -> None:
+            await asyncio.sleep(waits.pop(0) if waits else 0)
+
+        given = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), event_hooks={"request": [stall]})
+        return AsyncNetoClient("http://localhost", api_key="key", http_client=given, **{"timeout": 10.0, **settings})
+
+
+def test_a_call_given_up_before_it_left_never_leaves():
+    """A call that stalls past its deadline is tried again, and the stalled one saves nothing when it wakes."""
+    store = Store()
+
+    async def work() -> int:
+        async with store.client(100.0) as neto:
+            added = await neto.add_customer_log(CustomerLog(notes="once"))
+            await asyncio.sleep(200)
+            return added.log_id
+
+    assert (1, ["once"]) == (run(work), store.saved)
+
+
+def test_what_was_not_sent_is_not_saved_later():
+    """A log whose calls all stalled is NotSent, and stays out of the store when they wake."""
+    store = Store()
+
+    async def work() -> None:
+        async with store.client(*[100.0] * 9) as neto:
+            with pytest.raises(NotSentError):
+                await neto.add_customer_log(CustomerLog(notes="never"), give_up_after=15.0)
+            await asyncio.sleep(200)
+
+    run(work)
+    assert [] == store.saved

@@ -1,0 +1,90 @@
+"""Runs as the engine serves them: sources that break or stand still, and what stops a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from scripted import Network, answers, client
+from virtual import run
+
+from neto_async import CustomerLog
+from neto_async.outcomes import NotSentCause
+
+
+def kinds(outcomes: Any) -> list[str]:
+    return [type(outcome).__name__ for outcome in outcomes]
+
+
+def _cancelled() -> Iterator[CustomerLog]:
+    yield CustomerLog(notes="before")
+    raise asyncio.CancelledError
+
+
+async def _cancelled_async() -> AsyncIterator[CustomerLog]:
+    yield CustomerLog(notes="before")
+    raise asyncio.CancelledError
+
+
+async def _idle(taken: int) -> AsyncIterator[CustomerLog]:
+    for number in range(taken):
+        yield CustomerLog(notes=f"log {number}")
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("source", [_cancelled, _cancelled_async])
+def test_a_source_that_raises_cancelled_error(source):
+    """CancelledError of a source is raised to the caller, after the calls under way."""
+    network = Network()
+    outcomes: list[Any] = []
+
+    async def work() -> None:
+        async with client(network) as neto:
+            with pytest.raises(asyncio.CancelledError):
+                async with neto.import_customer_logs(source()) as imported:
+                    async for outcome in imported:
+                        outcomes.append(outcome)
+
+    run(work)
+    assert (["Added"], [(1, "before")]) == (kinds(outcomes), network.ledger)
+
+
+def test_a_stopped_run_ends_though_its_source_is_idle():
+    """A run that the store stops ends, though its source never yields again."""
+    network = Network(always=answers(404))
+
+    async def work() -> Any:
+        async with client(network) as neto, neto.import_customer_logs(_idle(2)) as imported:
+            return [outcome async for outcome in imported], imported.progress.stopped_at
+
+    outcomes, stopped_at = run(work)
+    assert ({NotSentCause.WRONG_ADDRESS}, 2, 2) == ({o.cause for o in outcomes}, len(outcomes), stopped_at)
+
+
+def test_a_run_refused_at_its_start_ends_though_its_source_is_idle():
+    """A run that a closed client refuses takes nothing and ends, though its source never yields."""
+    network = Network()
+
+    async def work() -> Any:
+        neto = client(network)
+        await neto.aclose()
+        async with neto.import_customer_logs(_idle(0)) as imported:
+            return [outcome async for outcome in imported], imported.progress.stopped_at
+
+    assert ([], 0) == run(work)
+
+
+def test_leaving_a_run_early_ends_though_its_source_is_idle():
+    """Leaving the block awaits what is under way and no more, though the source never yields again."""
+    network = Network()
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            async with neto.import_customer_logs(_idle(3)) as imported:
+                async for _ in imported:
+                    break
+            return kinds(imported.unread)
+
+    assert 2 == len(run(work))
