@@ -5,6 +5,7 @@ Every error of this library is one of these:
 
     NetoError
     ├── ConfigurationError      the client or the command was set up wrongly; nothing was sent
+    ├── JournalError            the journal of an import can't be written any more; the run stopped
     ├── InvalidRecordError      a log breaks a documented rule; it was not sent        (ValueError)
     ├── RejectedError           the store refused the log and saved nothing of it
     ├── NotSentError            the log was certainly not saved
@@ -27,6 +28,7 @@ __all__ = [
     "AuthenticationError",
     "ConfigurationError",
     "InvalidRecordError",
+    "JournalError",
     "NetoError",
     "NotSentError",
     "OutcomeUnknownError",
@@ -68,6 +70,10 @@ def _restore(kind: type[NetoError], args: tuple[Any, ...], state: dict[str, Any]
 
 class ConfigurationError(NetoError):
     """The client or the command was set up wrongly. Nothing was sent; the text says what to change."""
+
+
+class JournalError(NetoError):
+    """The journal of an import can't be written any more. The run stopped; a later one on the same journal goes on."""
 
 
 class InvalidRecordError(NetoError, ValueError):

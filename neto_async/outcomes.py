@@ -111,6 +111,8 @@ class NotSentCause(StrEnum):
     WRONG_ADDRESS = "the store's address does not answer as the API does"
     REFUSED_WHOLE = "the store refuses whole batches, and the run stopped taking them apart"
     IN_DOUBT = "the store's answers can't be read, and the run stopped before this record"
+    JOURNAL = "the journal could not be written"
+    SOURCE_CHANGED = "the source is not the one that the journal knows"
     TOO_MANY_REJECTED = "more records were rejected than the run allows"
     STOPPED = "the run stopped before this record"
     CLOSED = "the client was closed before this record left"
@@ -126,6 +128,7 @@ class _Fate:
         record: The record: the log, or the mapping that makes no valid one.
         context: What the caller handed in with it.
         attempts: The calls it went with, in their order; shared with its neighbours in them.
+        replayed: True where an earlier run settled it, and its journal says so again.
     """
 
     safe_to_resend: ClassVar[bool]
@@ -134,6 +137,7 @@ class _Fate:
     record: CustomerLog | Mapping[str, Any] | None = field(repr=False)
     context: Any = field(default=None, repr=False)
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
+    replayed: bool = False
 
 
 @frozen(kw_only=True)
@@ -158,7 +162,7 @@ class Rejected(_Fate):
     Neto refused the record and saved nothing of it. It can be sent again once it is mended.
 
     Attributes:
-        messages: Neto's own words.
+        messages: Neto's own words; empty where replayed, since a journal keeps no texts.
     """
 
     safe_to_resend: ClassVar[bool] = True
@@ -319,6 +323,7 @@ class ImportProgress:
         taken: Records read from the source so far.
         total: Length of the source, None where it does not tell.
         added, rejected, invalid, not_sent, unknown: Outcomes so far.
+        replayed: Those of them that an earlier run settled.
         calls: Calls that have begun.
         in_flight: Calls that have begun and not ended.
         seconds_left: Seconds to the end, from the quota and not from the past; None where unknown.
@@ -333,6 +338,7 @@ class ImportProgress:
     invalid: int = 0
     not_sent: int = 0
     unknown: int = 0
+    replayed: int = 0
     calls: int = 0
     in_flight: int = 0
     seconds_left: float | None = None

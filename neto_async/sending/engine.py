@@ -416,13 +416,18 @@ class Engine:
     async def _run(self, call: _Call) -> None:
         exchange: Reply | Failure = Failure(name="CancelledError")
         try:
-            exchange = await self._transport.call(call.body)
+            exchange = await self._transport.call(call.body) if await self._noted(call) else _WITHHELD
         except Exception as error:  # noqa: BLE001
             # A transport that breaks its contract must not take records with it.
             exchange = Failure(name=type(error).__name__)
             logger.error("the transport raised %s", exchange.name)  # noqa: TRY400 (a traceback could show a text)
         finally:
             self._end(call, exchange)
+
+    async def _noted(self, call: _Call) -> bool:
+        """Have a call noted before it leaves, where a run wants that; False where it must not leave."""
+        ahead = call.feed.write_ahead if isinstance(call.feed, RunFeed) else None
+        return ahead is None or await ahead.intend(call.number, call.entries)
 
     def _end(self, call: _Call, exchange: Reply | Failure) -> None:
         now = self.clock.monotonic()
@@ -442,11 +447,16 @@ class Engine:
             "never left" if verdict is None else verdict.kind.name,
             extra={"neto_call": call.number, "neto_records": len(call.entries), "neto_status": attempt.status},
         )
-        if verdict is None:
+        if exchange is _WITHHELD and isinstance(call.feed, RunFeed):
+            self.stop_run(call.feed, _NOT_NOTED)
+            self._put_back(call, call.piece)
+        elif verdict is None:
             self._never_left(call)
         else:
             self._failures = 0
             self._actions[verdict.kind](self, call, verdict)
+        if isinstance(call.feed, RunFeed) and call.feed.write_ahead is not None:
+            call.feed.write_ahead.ended(call.number)
         self.wake()
 
     def _judge(self, call: _Call, exchange: Reply | Failure) -> Verdict | None:
@@ -733,6 +743,10 @@ class Engine:
         return outcome
 
 
+_WITHHELD = Failure(name="Withheld")
+"""Stands for a call that was not made because it could not be noted before."""
+
+_NOT_NOTED = Stop(cause=NotSentCause.JOURNAL, reason=NotSentCause.JOURNAL)
 _CLOSED = Stop(cause=NotSentCause.CLOSED, reason=NotSentCause.CLOSED)
 _GAVE_UP = Stop(cause=NotSentCause.GAVE_UP, reason=NotSentCause.GAVE_UP)
 _NOBODY_WAITS = Stop(cause=NotSentCause.STOPPED, reason="its caller was cancelled, and its call saved nothing")

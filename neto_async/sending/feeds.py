@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -17,7 +17,7 @@ from neto_async.models import CustomerLog
 from neto_async.outcomes import Attempt, NotSentCause, Outcome
 from neto_async.sending.clock import Timer
 
-__all__ = ["Entry", "Feed", "Piece", "Root", "RunFeed", "SingleEntry", "SingleLane", "Stop"]
+__all__ = ["Entry", "Feed", "Piece", "Root", "RunFeed", "SingleEntry", "SingleLane", "Stop", "WriteAhead"]
 
 
 @define(eq=False, kw_only=True)
@@ -110,6 +110,16 @@ class Stop:
     cause: NotSentCause
     reason: str = field(repr=False)
     retry_after: float | None = None
+
+
+class WriteAhead(Protocol):
+    """What has to be told before a call of a run leaves, and after it ended."""
+
+    async def intend(self, call: int, entries: Sequence[Entry]) -> bool:
+        """Note that records are about to leave; False where that can't be noted, and they must not."""
+
+    def ended(self, call: int) -> None:
+        """Note that all that the call settled has been settled; what it put back may go again."""
 
 
 class Feed(Protocol):
@@ -228,6 +238,7 @@ class RunFeed:
         room_made: Called when records have been taken, so that more can be read.
         stopped: Called when the run takes no more.
         max_rejected: Rejected records after which the run stops, None for no such bound.
+        write_ahead: Is told of each call before it leaves and after it ended; None where nobody is.
 
     Attributes:
         in_flight: Calls under way.
@@ -249,6 +260,7 @@ class RunFeed:
     room_made: Callable[[], None]
     stopped: Callable[[], None]
     max_rejected: int | None = None
+    write_ahead: WriteAhead | None = None
     in_flight: int = 0
     calls: int = 0
     extra_calls: int = 0
