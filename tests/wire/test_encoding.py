@@ -16,7 +16,7 @@ from lxml import etree
 
 from neto_async.models import CustomerLog, CustomerLogStatus
 from neto_async.settings import WireFormat
-from neto_async.wire import VENDOR_NAMES, encode_batch, request_headers
+from neto_async.wire import VENDOR_NAMES, encode_batch, fingerprint, request_headers
 
 CARRIABLE = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
 AWKWARD = st.sampled_from(
@@ -221,6 +221,54 @@ def test_batches_concatenate(logs, wire_format, data):
     cut = data.draw(st.integers(1, len(logs) - 1))
     whole = read(encode_batch(logs, wire_format))
     assert whole == read(encode_batch(logs[:cut], wire_format)) + read(encode_batch(logs[cut:], wire_format))
+
+
+KEY = bytes(range(32))
+
+
+@st.composite
+def pairs_of_logs(draw):
+    """Draw two logs that differ in a field or two, or in none."""
+    values = draw(FIELDS.filter(lambda values: log_or_none(values) is not None))
+    other = log_or_none(values | draw(FIELDS)) if draw(st.booleans()) else log_or_none(values)
+    return log_or_none(values), other
+
+
+@given(pairs_of_logs(), ZONES)
+@example((CustomerLog(notes="a", username="b"), CustomerLog(notes="b", username="a")), timezone.utc)
+@example((CustomerLog(notes="ab"), CustomerLog(customer_name="ab")), timezone.utc)
+@example((CustomerLog(username="aNotesb"), CustomerLog(username="a", notes="b")), timezone.utc)
+@example((CustomerLog(username="a", notes=" "), CustomerLog(username="a")), timezone.utc)
+@example((CustomerLog(notes="x\r"), CustomerLog(notes="x\n")), timezone.utc)
+def test_fingerprints_are_equal_where_the_bodies_are(pair, zone):
+    """Two logs have one fingerprint if, and only if, they make the same body, in JSON and in XML alike."""
+    one, other = pair
+    same = fingerprint(one, zone=zone, key=KEY) == fingerprint(other, zone=zone, key=KEY)
+    for wire_format in WireFormat:
+        assert same == (encode_batch([one], wire_format, zone=zone) == encode_batch([other], wire_format, zone=zone))
+
+
+def test_a_fingerprint_is_of_the_log_as_sent():
+    """Another way to write the same moment is the same log; another zone of the wire, where it has a time, is not."""
+    moment = datetime(2026, 11, 5, 9, 0, tzinfo=ZoneInfo("Australia/Brisbane"))
+    log = CustomerLog(last_contacted=moment, status="Completed")
+    same = CustomerLog(last_contacted=moment.astimezone(timezone.utc), status=CustomerLogStatus.COMPLETED)
+    day = CustomerLog(date_required_follow_up=date(2026, 11, 5))
+    assert fingerprint(log, zone=timezone.utc, key=KEY) == fingerprint(same, zone=timezone.utc, key=KEY)
+    assert fingerprint(log, zone=timezone.utc, key=KEY) != fingerprint(log, zone=moment.tzinfo, key=KEY)
+    assert fingerprint(day, zone=timezone.utc, key=KEY) == fingerprint(day, zone=moment.tzinfo, key=KEY)
+
+
+def test_a_fingerprint_does_not_change_with_releases():
+    """Journals of earlier releases keep fingerprints: these are 16 bytes that must stay as they are."""
+    log = CustomerLog(notes="Grüße\r\n", status="Completed", date_required_follow_up=date(2026, 11, 5))
+    assert bytes.fromhex("235f63ab997f0be28a941a7deccc921e") == fingerprint(log, zone=timezone.utc, key=KEY)
+
+
+def test_a_fingerprint_takes_its_key():
+    """Under another key the same log has another fingerprint."""
+    log = CustomerLog(notes="rang back")
+    assert fingerprint(log, zone=timezone.utc, key=KEY) != fingerprint(log, zone=timezone.utc, key=b"another")
 
 
 def test_headers_of_a_json_call():
