@@ -140,6 +140,14 @@ def _time_faults(name: str, value: object, *, day_allowed: bool) -> list[str]:
     if not isinstance(value, datetime):
         midnight = 'datetime(2026, 11, 5, tzinfo=ZoneInfo("Australia/Brisbane"))'
         return [f"{name}: a date has no time and no zone; say which midnight is meant, as in {midnight}"]
+    try:
+        return _moment_faults(name, value, day_allowed=day_allowed)
+    except Exception as error:  # noqa: BLE001
+        # A caller's own tzinfo can raise anything, and its text can hold anything.
+        return [f"{name}: its zone fails ({type(error).__name__})"]
+
+
+def _moment_faults(name: str, value: datetime, *, day_allowed: bool) -> list[str]:
     if value.utcoffset() is None:
         return [
             f"{name}: the time has no zone; give it one, as in "

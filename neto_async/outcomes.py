@@ -82,8 +82,14 @@ class Attempt:
     failure: str | None = None
 
     def __str__(self) -> str:
-        ended = f"HTTP {self.status}" if self.status is not None else self.failure
-        return f"call {self.call} of {self.records}, {self.phase}, {ended}, {self.seconds:.1f} s"
+        status = None if self.status is None else f"HTTP {self.status}"
+        told = ", ".join(part for part in (str(self.phase), status, self.failure) if part)
+        records = "1 record" if self.records == 1 else f"{self.records} records"
+        return f"call {self.call} with {records}: {told}, after {_length(self.seconds)}"
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 @frozen(kw_only=True)

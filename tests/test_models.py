@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -264,3 +264,15 @@ def test_every_character_is_judged_as_xml_10_does():
     refused = set(range(sys.maxunicode + 1)) - allowed
     assert CustomerLog(notes="".join(map(chr, sorted(allowed)))).notes is not None
     assert all(errors_of(notes=f"a{chr(code)}") for code in sorted(refused))
+
+
+def test_a_zone_that_raises_makes_no_log():
+    """A zone that raises is a fault of its field like others, told by the exception's class alone."""
+
+    class Zone(tzinfo):
+        def utcoffset(self, when):
+            raise OSError("CANARY")
+
+    assert ("last_contacted: its zone fails (OSError)",) == errors_of(
+        last_contacted=datetime(2026, 11, 5, tzinfo=Zone())
+    )

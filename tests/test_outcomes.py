@@ -109,14 +109,22 @@ def test_error_tells_what_is_known():
 def test_error_tells_of_the_last_attempt(make):
     """The text of an error ends with the call that decided it: its number, size, phase, end and duration."""
     first = attrs.evolve(CALL, call=2)
-    told = "call 3 of 2, left, no answer, ReadError, 1.3 s"
+    told = "call 3 with 2 records: left, no answer, ReadError, after 1.3 s"
     assert told in str(error_for(make(attempts=(first, CALL))))
 
 
 def test_attempt_tells_the_status_of_an_answer():
     """An attempt that was answered is told by its HTTP status."""
-    answered = Attempt(call=1, records=100, body_bytes=9, phase=Phase.ANSWERED, seconds=0.0, status=503)
-    assert "call 1 of 100, answered, HTTP 503, 0.0 s" == str(answered)
+    answered = Attempt(call=1, records=1, body_bytes=9, phase=Phase.ANSWERED, seconds=0.02, status=503)
+    assert "call 1 with 1 record: answered, HTTP 503, after 20 ms" == str(answered)
+
+
+def test_attempt_tells_a_broken_answer():
+    """An answer that broke off is told by its status and by what broke it."""
+    broken = Attempt(
+        call=7, records=2, body_bytes=9, phase=Phase.LEFT, seconds=1.0, status=200, failure="RemoteProtocolError"
+    )
+    assert "call 7 with 2 records: left, no answer, HTTP 200, RemoteProtocolError, after 1.0 s" == str(broken)
 
 
 @pytest.mark.parametrize("make", [rejected, invalid, not_sent, unknown])

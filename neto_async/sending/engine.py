@@ -30,6 +30,7 @@ import logging
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from attrs import define
@@ -53,6 +54,7 @@ from neto_async.sending.clock import Clock, LoopClock, Timer
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
 from neto_async.sending.feeds import Entry, Feed, Piece, Root, RunFeed, SingleEntry, SingleLane, Stop
 from neto_async.sending.quota import Quota, quota_for
+from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind, encode_batch, judge
 
@@ -136,10 +138,11 @@ class Engine:
         self._failures = 0  # calls in a row that never left, counting those that began together once
         self._doubtful = 0  # calls in a row that ended in doubt
         self._probe_at = float("-inf")  # from when on the next record may be risked
-        self._halt_probe_at: float | None = None  # while the key is refused: when the next probe may go
+        self._halt_probe_at: float | None = None  # while the key is refused: when the next probe may be taken in
+        self._halt_call_at = float("-inf")  # while the key is refused: when the next call may go
 
         self._succeeded = False  # a record was added: address and key are right
-        self._most_bytes = settings.max_batch_bytes  # lowered when the store answers 413
+        self._sizes = Sizes(settings.max_batch_bytes)
         self._counts: Counter[str] = Counter()
         self._unawaited: Counter[str] = Counter()
         self._unsettled: set[Entry] = set()
@@ -317,10 +320,9 @@ class Engine:
         if len(self._calls) >= (1 if self._probing else self.settings.max_concurrency):
             self._waiting_on = "slot"
             return None
-        now = self.clock.monotonic()
-        pause = max(self._paused_until(), self._probe_at if self._probing else float("-inf"))
-        if now < pause:
-            self._wait_for("probe" if pause == self._probe_at else "pause", pause)
+        now, pause, probe_at = self.clock.monotonic(), self._paused_until(), self._next_probe_at()
+        if now < max(pause, probe_at):
+            self._wait_for("pause" if pause > probe_at else "probe", max(pause, probe_at))
             return None
         nearest: float | None = None
         for feed in ready:
@@ -347,7 +349,12 @@ class Engine:
 
     @property
     def _probing(self) -> bool:
-        return self._doubtful >= DOUBTFUL_IN_A_ROW
+        """True while one call of one record goes at a time."""
+        return self._doubtful >= DOUBTFUL_IN_A_ROW or self._halt_probe_at is not None
+
+    def _next_probe_at(self) -> float:
+        doubtful = self._probe_at if self._doubtful >= DOUBTFUL_IN_A_ROW else float("-inf")
+        return doubtful if self._halt_probe_at is None else max(doubtful, self._halt_call_at)
 
     def _paused_until(self) -> float:
         return max(self._asked_until, self._backoff_until)
@@ -393,6 +400,9 @@ class Engine:
         """Encode a piece; what does not fit into a call is taken back, what never can is settled as invalid."""
         while True:
             records = [entry.record for entry in piece.entries]
+            if (fit := self._sizes.fitting(records)) < len(records):
+                feed.shorten(piece, fit)
+                del records[fit:]
             body = self._encode(records)
             if len(records) == 1:
                 fault = _fault_alone(body, self.settings.max_batch_bytes)
@@ -400,10 +410,10 @@ class Engine:
                     return body
                 self._settle(piece.entries[0], feed, _invalid(piece.entries[0], fault))
                 return None
-            if body is not None and len(body) <= self._most_bytes:
+            if body is not None and len(body) <= self._sizes.limit:
+                self._sizes.note(records, len(body))
                 return body
-            size = 2 * self._most_bytes if body is None else len(body)
-            feed.shorten(piece, min(len(records) - 1, max(1, len(records) * self._most_bytes // size)))
+            feed.shorten(piece, self._sizes.cut(records, None if body is None else len(body)))
 
     def _encode(self, records: list[CustomerLog]) -> bytes | None:
         try:
@@ -433,7 +443,7 @@ class Engine:
         now = self.clock.monotonic()
         self._calls.discard(call)
         call.feed.in_flight -= 1
-        self.quota.end(now)
+        self._give_place_back(call.body)
         verdict = self._judge(call, exchange)
         attempt = _attempt(call, exchange, now - call.began_at)
         call.piece.spent += now - call.began_at
@@ -454,9 +464,18 @@ class Engine:
             self._never_left(call)
         else:
             self._failures = 0
+            self._halt_call_at = call.began_at + PROBE_INTERVAL
             self._actions[verdict.kind](self, call, verdict)
         if isinstance(call.feed, RunFeed) and call.feed.write_ahead is not None:
             call.feed.write_ahead.ended(call.number)
+        self.wake()
+
+    def _give_place_back(self, body: OutgoingBody, _: object = None) -> None:
+        """Give back a call's place in the quota once the store can't see anything of it any more."""
+        if body.lingering is not None and not body.lingering.done():
+            body.lingering.add_done_callback(partial(self._give_place_back, body))
+            return
+        self.quota.end(self.clock.monotonic())
         self.wake()
 
     def _judge(self, call: _Call, exchange: Reply | Failure) -> Verdict | None:
@@ -539,11 +558,10 @@ class Engine:
 
     def _too_large(self, call: _Call, verdict: Verdict) -> None:
         self._note_definite(call)
-        size = len(call.body.content)
         if len(call.entries) == 1:
             self._reject(call, verdict)
         else:
-            self._most_bytes = min(self._most_bytes, max(size // 2, 1))
+            self._sizes.lower(len(call.body.content))
             self._cut(call, verdict)
 
     def _blocked(self, call: _Call, verdict: Verdict) -> None:
@@ -663,7 +681,7 @@ class Engine:
                 evidence=evidence,
             )
             self._settle(entry, call.feed, unknown)
-        if not self._probing:
+        if self._doubtful < DOUBTFUL_IN_A_ROW:
             return
         self._probe_at = now + backoff(self._doubtful - DOUBTFUL_IN_A_ROW + 1, jitter=self._jitter())
         for feed in list(self._runs):

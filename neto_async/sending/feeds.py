@@ -177,8 +177,8 @@ class SingleLane:
 
     @property
     def waiting(self) -> int:
-        """Number of records that wait."""
-        return len(self._queue) + sum(len(piece.entries) for piece in self._pieces)
+        """Number of records that wait; what was withdrawn waits no more."""
+        return sum(not _settled(entry) for entry in self.entries())
 
     def entries(self) -> list[SingleEntry]:
         """List those that wait."""

@@ -41,7 +41,7 @@ class Quota(Protocol):
         """Count a call that begins."""
 
     def end(self, now: float) -> None:
-        """Note that a call has ended: its reply is there, or none will be waited for."""
+        """Note that a call has ended: the store can see nothing of it any more."""
 
     def seconds_for(self, calls: int) -> float | None:
         """Say how long so many spaced calls take at the least; None where there is no limit."""

@@ -59,13 +59,15 @@ class HttpTransport:
         """Post the body; every error becomes a `Failure`."""
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
         exchange = asyncio.ensure_future(self._exchange(body, deadline))
-        await asyncio.wait({exchange}, timeout=self._settings.timeout + GRACE)
-        if exchange.done():
-            return exchange.result()
-        body.revoked = True  # what has not left by now never will
-        self._abandoned.add(exchange)
-        exchange.add_done_callback(self._abandoned.discard)
-        return Failure(name="deadline passed")
+        try:
+            await asyncio.wait({exchange}, timeout=self._settings.timeout + GRACE)
+        finally:
+            if not exchange.done():
+                body.revoked = True  # what has not left by now never will
+                body.lingering = exchange
+                self._abandoned.add(exchange)
+                exchange.add_done_callback(self._abandoned.discard)
+        return exchange.result() if exchange.done() else Failure(name="deadline passed")
 
     async def aclose(self) -> None:
         """Close the client, where it is ours."""

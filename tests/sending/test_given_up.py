@@ -16,13 +16,12 @@ from neto_async import AsyncNetoClient, CustomerLog, NotSentError
 
 @define
 class Store:
-    """A store behind httpx itself, on virtual time: what it saved, and when each call reached it."""
+    """A store behind httpx itself, on virtual time: what it saved, and when each call began."""
 
     saved: list[str] = field(factory=list)
-    reached_at: list[float] = field(factory=list)
+    begun_at: list[float] = field(factory=list)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        self.reached_at.append(asyncio.get_running_loop().time())
         notes = [log["Notes"] for log in json.loads(request.content)["CustomerLogs"]["CustomerLog"]]
         first = len(self.saved) + 1
         self.saved += notes
@@ -34,6 +33,7 @@ class Store:
         waits = list(stalls)
 
         async def stall(request: httpx.Request) -> None:
+            self.begun_at.append(asyncio.get_running_loop().time())
             await asyncio.sleep(waits.pop(0) if waits else 0)
 
         given = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), event_hooks={"request": [stall]})
@@ -62,6 +62,39 @@ def test_what_was_not_sent_is_not_saved_later():
             with pytest.raises(NotSentError):
                 await neto.add_customer_log(CustomerLog(notes="never"), give_up_after=15.0)
             await asyncio.sleep(200)
+
+    run(work)
+    assert [] == store.saved
+
+
+def test_a_call_given_up_keeps_its_place_until_it_has_ended():
+    """A call that goes on past its deadline counts until 60 s after its real end: till then it may reach the store."""
+    store = Store()
+
+    async def work() -> int:
+        async with store.client(100.0, requests_per_minute=1) as neto:
+            await neto.add_customer_log(CustomerLog(notes="once"))
+            return neto.statistics().quota_used
+
+    assert 1 == run(work)
+    first, second = store.begun_at
+    assert second - first == pytest.approx(100.0 + 60.0)
+
+
+def test_a_call_cancelled_from_outside_never_leaves():
+    """Where a program cancels a task of ours, what had not left does not leave any more."""
+    store = Store()
+
+    async def work() -> None:
+        neto = store.client(1.0)
+        add = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="never"), give_up_after=0.6))
+        await asyncio.sleep(0.5)
+        (owner,) = (task for task in asyncio.all_tasks() if task.get_name() == "neto_async call 1")
+        owner.cancel()
+        with pytest.raises(NotSentError):
+            await add
+        await asyncio.sleep(10)
+        await neto.aclose()
 
     run(work)
     assert [] == store.saved

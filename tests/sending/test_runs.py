@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from scripted import Network, answers, client
+from scripted import Network, answers, client, never_leaves, saves
 from virtual import run
 
-from neto_async import CustomerLog
+from neto_async import AuthenticationError, CustomerLog
 from neto_async.outcomes import NotSentCause
 
 
@@ -87,3 +88,37 @@ def test_leaving_a_run_early_ends_though_its_source_is_idle():
             return kinds(imported.unread)
 
     assert 2 == len(run(work))
+
+
+def test_a_probe_in_doubt_risks_one_record_a_minute():
+    """While the key is refused, a run that was let through as the probe risks one record a minute, until one ends."""
+    network = Network()
+    network.script += [answers(401), answers(502), answers(502), saves]
+
+    async def work() -> Any:
+        async with client(network, batch_size=10) as neto:
+            with pytest.raises(AuthenticationError):
+                await neto.add_customer_log(CustomerLog(notes="refused"))
+            await asyncio.sleep(60)
+            return await neto.add_customer_logs([CustomerLog(notes=str(number)) for number in range(13)])
+
+    assert ["Unknown", "Unknown", *["Added"] * 11] == kinds(run(work).outcomes)
+    assert [1, 1, 1, 1, 10] == [len(sent.notes) for sent in network.sent]
+    begun = [sent.at for sent in network.sent[1:4]]
+    assert [60, 60] == [pytest.approx(later - earlier) for earlier, later in pairwise(begun)]
+
+
+def test_a_probe_that_never_left_is_tried_again_soon():
+    """A probe that never reached the store spends nothing of its minute."""
+    network = Network()
+    network.script += [answers(401), never_leaves]
+
+    async def work() -> float:
+        async with client(network) as neto:
+            with pytest.raises(AuthenticationError):
+                await neto.add_customer_log(CustomerLog(notes="refused"))
+            await asyncio.sleep(60)
+            added = await neto.add_customer_log(CustomerLog(notes="probe"), give_up_after=2.0)
+            return added.log_id
+
+    assert 1 == run(work)
