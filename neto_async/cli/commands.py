@@ -25,13 +25,13 @@ import click
 from attrs import frozen
 from rich.console import Console
 
-from neto_async.cli.plan import LogSource, Plan, make_plan
 from neto_async.cli.screen import Screen
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError
 from neto_async.importing.files import RowFile, open_binary, open_rows
 from neto_async.importing.mapping import ColumnMapping, field_named
 from neto_async.importing.mapping_times import checked_format, zone_named
+from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.run import ImportRun
 from neto_async.outcomes import ImportProgress, NotSent

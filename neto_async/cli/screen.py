@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from neto_async.cli.plan import Plan
 from neto_async.importing.files import RowFile
+from neto_async.importing.plan import Plan
 from neto_async.models import CustomerLog
 from neto_async.outcomes import ImportProgress
 from neto_async.settings import WireFormat

@@ -1,4 +1,8 @@
-"""What an import is going to do, found out before anything is sent. May import: importing, models, wire."""
+"""
+What an import of a file is going to do, found out before anything is sent, and the source that then does it.
+
+May import: files, mapping, models, errors, wire (the vendor's names).
+"""
 
 from __future__ import annotations
 
