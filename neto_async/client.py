@@ -25,6 +25,7 @@ from neto_async.outcomes import (
     error_for,
 )
 from neto_async.sending.engine import Engine
+from neto_async.sending.observing import CallObserver
 from neto_async.sending.transport import HttpTransport
 from neto_async.sending.waiting import wait_through_cancellation
 from neto_async.settings import Settings, WireFormat, credentials_from_env, require_positive
@@ -245,6 +246,15 @@ class AsyncNetoClient:
         in_flight = self._engine.records_in_flight() if running else 0
         waiting = len(self._engine.unsettled()) - in_flight if running else 0
         return DrainReport(drained=not running, left_in_flight=in_flight, left_waiting=waiting, seconds=seconds)
+
+    def observe(self, observer: CallObserver) -> None:
+        """
+        Tell an observer of every call from now on; `neto_async.integrations.opentelemetry` brings one.
+
+        Raises:
+            RuntimeError: There is one already.
+        """
+        self._engine.observe(observer)
 
     def statistics(self) -> Statistics:
         """Count what was done so far, and say what waits on what."""

@@ -53,6 +53,7 @@ from neto_async.sending.attempts import DEFAULT_PAUSE, backoff
 from neto_async.sending.clock import Clock, LoopClock, Timer
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
 from neto_async.sending.feeds import Entry, Feed, Piece, Root, RunFeed, SingleEntry, SingleLane, Stop
+from neto_async.sending.observing import CallObserver, Guarded
 from neto_async.sending.quota import Quota, quota_for
 from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
@@ -89,6 +90,7 @@ class _Call:
     body: OutgoingBody
     probe: bool  # it was let through although the client is halted
     began_at: float = 0.0
+    observed: Any = None  # what the observer of calls wants back at its end
 
     @property
     def entries(self) -> list[Entry]:
@@ -121,6 +123,7 @@ class Engine:
         self.quota: Quota = quota or quota_for(settings.requests_per_minute)
         self._transport = transport
         self._jitter = jitter
+        self._observer: Guarded | None = None
 
         self._singles = SingleLane(settings.batch_size)
         self._runs: deque[RunFeed] = deque()  # the next to be served first
@@ -150,6 +153,17 @@ class Engine:
         self._closed = False  # no more is taken in
         self._given_up = False  # what waited has been given up, and what comes back is too
 
+    def observe(self, observer: CallObserver) -> None:
+        """
+        Tell an observer of every call from now on.
+
+        Raises:
+            RuntimeError: There is one already.
+        """
+        if self._observer is not None:
+            raise RuntimeError("the calls of this client are observed already")
+        self._observer = Guarded(observer)
+
     # -- taking in ----------------------------------------------------------------------------------------------
 
     def submit(self, record: CustomerLog, context: Any, give_up_after: float) -> SingleEntry:
@@ -157,6 +171,8 @@ class Engine:
         now = self.clock.monotonic()
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         entry = SingleEntry(index=0, record=record, context=context, waiter=waiter, give_up_at=now + give_up_after)
+        if self._observer is not None:
+            entry.origin = self._observer.handed_in()
         self._unsettled.add(entry)
         if self._closed:
             self._settle_waiting(entry, _CLOSED)
@@ -194,6 +210,8 @@ class Engine:
     def attach(self, feed: RunFeed) -> None:
         """Serve a bulk add or an import from now on."""
         now = self.clock.monotonic()
+        if self._observer is not None:
+            feed.origin = self._observer.handed_in()
         self._runs.append(feed)
         if self._closed:
             self.stop_run(feed, _CLOSED)
@@ -426,7 +444,11 @@ class Engine:
     async def _run(self, call: _Call) -> None:
         exchange: Reply | Failure = Failure(name="CancelledError")
         try:
-            exchange = await self._transport.call(call.body) if await self._noted(call) else _WITHHELD
+            if await self._noted(call):
+                self._tell_observer(call)
+                exchange = await self._transport.call(call.body)
+            else:
+                exchange = _WITHHELD
         except Exception as error:  # noqa: BLE001
             # A transport that breaks its contract must not take records with it.
             exchange = Failure(name=type(error).__name__)
@@ -439,6 +461,14 @@ class Engine:
         ahead = call.feed.write_ahead if isinstance(call.feed, RunFeed) else None
         return ahead is None or await ahead.intend(call.number, call.entries)
 
+    def _tell_observer(self, call: _Call) -> None:
+        if self._observer is None:
+            return
+        feed = call.feed
+        singles = [entry.origin for entry in call.entries if isinstance(entry, SingleEntry)]
+        origins = [feed.origin] if isinstance(feed, RunFeed) else singles
+        call.observed = self._observer.began(call.number, origins, len(call.entries), len(call.body.content))
+
     def _end(self, call: _Call, exchange: Reply | Failure) -> None:
         now = self.clock.monotonic()
         self._calls.discard(call)
@@ -446,6 +476,8 @@ class Engine:
         self._give_place_back(call.body)
         verdict = self._judge(call, exchange)
         attempt = _attempt(call, exchange, now - call.began_at)
+        if self._observer is not None and call.observed is not None:
+            self._observer.ended(call.observed, attempt, None if verdict is None else verdict.kind)
         call.piece.spent += now - call.began_at
         for entry in call.entries:
             entry.attempts = (*entry.attempts, attempt) if entry.attempts else (attempt,)

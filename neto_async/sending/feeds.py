@@ -48,12 +48,14 @@ class SingleEntry(Entry):
         give_up_at: Seconds on the clock.
         timer: Runs out then.
         in_call: True while a call carries it.
+        origin: What an observer of calls took down when it was handed in.
     """
 
     waiter: asyncio.Future[Outcome]
     give_up_at: float
     timer: Timer | None = None
     in_call: bool = False
+    origin: Any = field(default=None, repr=False)
 
 
 @define(eq=False)
@@ -253,6 +255,7 @@ class RunFeed:
         rejected: Rejected records so far.
         doubtful_since: When probing began as far as this run is concerned, in seconds on the clock.
         alone_blocked: The last record that was refused by a firewall's status alone, with no success since.
+        origin: What an observer of calls took down when the run was entered.
     """
 
     batch_size: int
@@ -272,6 +275,7 @@ class RunFeed:
     rejected: int = 0
     doubtful_since: float | None = None
     alone_blocked: Entry | None = None
+    origin: Any = field(default=None, repr=False)
     _queue: deque[Entry] = field(factory=deque, repr=False)
     _pieces: deque[Piece] = field(factory=deque, repr=False)
     _roots: int = 0

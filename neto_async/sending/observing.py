@@ -1,0 +1,79 @@
+"""
+Watching calls from outside, as tracing does. May import: wire, outcomes.
+
+The engine tells an observer where records come from, and when a call begins and ends; it tells it neither records nor
+answers, so that nothing an observer writes down can hold a customer's text, a key or Neto's words.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from neto_async.outcomes import Attempt
+from neto_async.wire import VerdictKind
+
+__all__ = ["CallObserver", "Guarded"]
+
+logger: logging.Logger = logging.getLogger("neto_async")
+
+
+class CallObserver(Protocol):
+    """What is told of calls. Its methods run in the event loop and must not wait."""
+
+    def handed_in(self) -> Any:
+        """Give what is to stand for the origin of a single add, or of a run; called in its caller's own context."""
+
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> Any:
+        """
+        Note that a call begins; called in the call's own task, whose context variables are the observer's to set.
+
+        Args:
+            number: Number of the call, counted from 1 over the life of the client.
+            origins: What `handed_in` gave: one for each single add in the call, or one for the run.
+            records: Number of records in the call.
+            body_bytes: Length of its body.
+
+        Returns:
+            What is handed to `ended`; None where that need not be called.
+        """
+
+    def ended(self, began: Any, attempt: Attempt, verdict: VerdictKind | None) -> None:
+        """
+        Note that a call ended; called in the same task.
+
+        Args:
+            began: What `began` gave.
+            attempt: How far it came, and how long it took.
+            verdict: What its answer meant for its records; None where it never left.
+        """
+
+
+@frozen
+class Guarded:
+    """An observer whose errors end in the log: they must not take records with them."""
+
+    observer: CallObserver
+
+    def handed_in(self) -> Any:
+        """Ask for an origin; None where the observer raised."""
+        return self._ask(self.observer.handed_in)
+
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> Any:
+        """Tell of a call that begins; None where the observer raised."""
+        return self._ask(self.observer.began, number, origins, records, body_bytes)
+
+    def ended(self, began: Any, attempt: Attempt, verdict: VerdictKind | None) -> None:
+        """Tell of a call that ended."""
+        self._ask(self.observer.ended, began, attempt, verdict)
+
+    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:  # noqa: BLE001
+            # Only the class: an observer's text could say anything.
+            logger.error("the observer of calls raised %s", type(error).__name__)  # noqa: TRY400
+            return None

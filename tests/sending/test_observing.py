@@ -1,0 +1,193 @@
+"""The hook for tracing: an observer is told of each call, in the right context, and can't harm a record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from attrs import define, field
+from scripted import Network, answers, breaks, client, error, gives_ids, never_leaves, saves, says
+from virtual import run
+
+from neto_async import CustomerLog, NetoError
+from neto_async.outcomes import Attempt
+from neto_async.wire import VerdictKind
+
+WHERE: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+
+
+@define
+class Notes:
+    """Takes down what it is told."""
+
+    began_with: list[tuple[int, tuple[Any, ...], int]] = field(factory=list)
+    ended_with: list[tuple[int, Attempt, VerdictKind | None]] = field(factory=list)
+
+    def handed_in(self) -> str:
+        return WHERE.get()
+
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> int:
+        assert body_bytes > 0
+        self.began_with.append((number, tuple(origins), records))
+        return number
+
+    def ended(self, began: int, attempt: Attempt, verdict: VerdictKind | None) -> None:
+        self.ended_with.append((began, attempt, verdict))
+
+
+class Broken:
+    """Raises wherever it is asked."""
+
+    def handed_in(self) -> None:
+        raise ValueError("CANARY")
+
+    def began(self, *arguments: object) -> None:
+        raise ValueError("CANARY")
+
+    def ended(self, *arguments: object) -> None:
+        raise AssertionError("began gave nothing, so there is nothing to end")
+
+
+def log(text: str) -> CustomerLog:
+    return CustomerLog(notes=text)
+
+
+def observed(network: Network, observer: Any = None, **settings: Any) -> tuple[Any, Notes]:
+    notes = observer or Notes()
+    neto = client(network, **settings)
+    neto.observe(notes)
+    return neto, notes
+
+
+async def from_place(place: str, work: Any) -> Any:
+    WHERE.set(place)
+    return await work
+
+
+def test_singles_bring_the_context_of_each_caller():
+    """A shared call has an origin for each of its records: what was current where that record was handed in."""
+
+    async def work() -> Notes:
+        neto, notes = observed(Network())
+        async with neto:
+            await asyncio.gather(*(from_place(place, neto.add_customer_log(log(place))) for place in "abc"))
+        return notes
+
+    assert [(1, ("a", "b", "c"), 3)] == run(work).began_with
+
+
+def test_a_run_brings_the_context_in_which_it_was_entered():
+    """Every call of an import has one origin: what was current when the run was entered."""
+
+    async def work() -> Notes:
+        neto, notes = observed(Network(), batch_size=2)
+        async with neto:
+            WHERE.set("entered")
+            async with neto.import_customer_logs([log("1"), log("2"), log("3")]) as imported:
+                WHERE.set("later")
+                assert 3 == len([outcome async for outcome in imported])
+        return notes
+
+    assert [(1, ("entered",), 1), (2, ("entered",), 2)] == run(work).began_with
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict"),
+    [
+        (saves, VerdictKind.ADDED),
+        (says("no such user"), VerdictKind.REFUSED),
+        (says("Invalid API Key"), VerdictKind.KEY_REFUSED),
+        (answers(413), VerdictKind.TOO_LARGE),
+        (answers(403), VerdictKind.BLOCKED),
+        (answers(302), VerdictKind.WRONG_ADDRESS),
+        (answers(429, retry_after="900"), VerdictKind.RATE_LIMITED),
+        (answers(502), VerdictKind.UNKNOWN),
+        (gives_ids(lambda ids: [*ids, 99]), VerdictKind.UNKNOWN),
+        (breaks(saving=True), VerdictKind.UNKNOWN),
+        (never_leaves, None),
+    ],
+)
+def test_each_end_is_told_once(behaviour, verdict):
+    """Whatever became of a call, its end is told once, with the attempt and what its answer meant."""
+
+    async def work() -> Notes:
+        neto, notes = observed(Network(always=behaviour), give_up_after=0.5)
+        async with neto:
+            with contextlib.suppress(NetoError):
+                await neto.add_customer_log(log("text"))
+        return notes
+
+    notes = run(work)
+    assert len(notes.began_with) == len(notes.ended_with) > 0
+    assert {verdict} == {kind for _, _, kind in notes.ended_with}
+    assert [number for number, _, _ in notes.began_with] == [attempt.call for _, attempt, _ in notes.ended_with]
+
+
+def test_an_observer_that_raises_harms_no_record(caplog):
+    """What an observer raises ends in the log, by its class alone, and the record is added all the same."""
+
+    async def work() -> int:
+        neto, _ = observed(Network(), Broken())
+        async with neto:
+            return (await neto.add_customer_log(log("text"))).log_id
+
+    with caplog.at_level(logging.ERROR, "neto_async"):
+        assert 1 == run(work)
+    assert ["the observer of calls raised ValueError"] * 2 == caplog.messages
+
+
+def test_context_set_at_the_beginning_reaches_the_transport():
+    """What an observer sets when a call begins is current while the transport makes it, and nowhere else."""
+    seen = []
+
+    class Setting(Notes):
+        def began(self, number, *arguments):
+            WHERE.set(f"call {number}")
+            return number
+
+    async def watching(network, body):
+        seen.append(WHERE.get())
+        return await saves(network, body)
+
+    async def work() -> None:
+        neto, _ = observed(Network(always=watching), Setting())
+        async with neto:
+            await neto.add_customer_log(log("1"))
+            await neto.add_customer_log(log("2"))
+            seen.append(WHERE.get())
+
+    run(work)
+    assert ["call 1", "call 2", "nowhere"] == seen
+
+
+def test_a_second_observer_is_refused():
+    """A client has one observer: a second would count every call twice."""
+
+    async def work() -> None:
+        neto, _ = observed(Network())
+        async with neto:
+            with pytest.raises(RuntimeError, match="observed already"):
+                neto.observe(Notes())
+
+    run(work)
+
+
+def test_an_answer_is_never_told():
+    """The observer's interface has no place for Neto's words: an error of the store shows as a kind alone."""
+
+    async def echoes(network, body):
+        await network.receive(body)
+        return error("CANARY")
+
+    async def work() -> Notes:
+        neto, notes = observed(Network(always=echoes))
+        async with neto:
+            await neto.add_customer_logs([log("CANARY")])
+        return notes
+
+    assert "CANARY" not in repr(run(work))
