@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from neto_async.errors import ConfigurationError, InvalidRecordError
 from neto_async.importing.items import read_item
+from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.importing.resuming import InDoubt
 from neto_async.importing.run import ImportRun
 from neto_async.models import CustomerLog
 from neto_async.outcomes import (
@@ -32,6 +34,8 @@ from neto_async.settings import Settings, WireFormat, credentials_from_env, requ
 
 if TYPE_CHECKING:
     from neto_async.importing.items import Item
+    from neto_async.importing.journal import Journal
+    from neto_async.importing.recorder import OutcomeSink
 
 __all__ = ["AsyncNetoClient"]
 
@@ -208,6 +212,10 @@ class AsyncNetoClient:
         self,
         source: Iterable[Item] | AsyncIterable[Item],
         *,
+        journal: str | os.PathLike[str] | Journal | None = None,
+        in_doubt: InDoubt | str = InDoubt.HOLD,
+        retry_rejected: bool = False,
+        reports: OutcomeSink | None = None,
         read_on: bool = False,
         max_rejected: int | None = None,
     ) -> ImportRun:
@@ -216,15 +224,37 @@ class AsyncNetoClient:
 
         Args:
             source: Yields logs, mappings with the vendor's or our names, or (log, context) pairs.
+            journal: Path of a file that remembers the run, or a `Journal` of your own. With it the run can be broken
+                off at any instant: another run on the same journal and source yields what is settled again, marked
+                ``replayed``, and sends the rest. The file holds fingerprints and ids, no texts.
+            in_doubt: "hold" yields rows of which an earlier run did not see the end as `Unknown`; "resend" sends them
+                again, and they may stand in the store twice.
+            retry_rejected: Send rows again that an earlier run saw refused, though they have not changed.
+            reports: Takes each outcome before the journal does, in a thread; see `Reports`.
             read_on: After the run has stopped, read the source to its end all the same, so that every row has an
                 outcome.
             max_rejected: Rejected records after which the run stops; None for no such bound.
 
         Raises:
-            ConfigurationError: The client is used in a second event loop or process.
+            ConfigurationError: The client is used in a second event loop or process. From the run itself: the journal
+                can't be used, or the source is not the one that it knows.
+            JournalError: From the run itself, after the calls under way: journal or reports can't be written any more.
         """
         self._check_usable()
-        return ImportRun(self._engine, source, read_on=read_on, max_rejected=max_rejected)
+        try:
+            what_of_doubt = InDoubt(in_doubt)
+        except ValueError:
+            raise ConfigurationError('in_doubt must be "hold" or "resend"') from None
+        return ImportRun(
+            self._engine,
+            source,
+            read_on=read_on,
+            max_rejected=max_rejected,
+            journal=SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else journal,
+            reports=reports,
+            in_doubt=what_of_doubt,
+            retry_rejected=retry_rejected,
+        )
 
     async def flush(self, timeout: float | None = None) -> DrainReport:  # noqa: ASYNC109
         """

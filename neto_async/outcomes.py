@@ -117,7 +117,7 @@ class NotSentCause(StrEnum):
     WRONG_ADDRESS = "the store's address does not answer as the API does"
     REFUSED_WHOLE = "the store refuses whole batches, and the run stopped taking them apart"
     IN_DOUBT = "the store's answers can't be read, and the run stopped before this record"
-    JOURNAL = "the journal could not be written"
+    JOURNAL = "the journal or the reports could not be written"
     SOURCE_CHANGED = "the source is not the one that the journal knows"
     TOO_MANY_REJECTED = "more records were rejected than the run allows"
     STOPPED = "the run stopped before this record"

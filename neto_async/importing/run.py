@@ -4,18 +4,25 @@ A run: it reads a source of any length, hands its records to the engine, and str
 Theory of operation. A reader task pulls items from the source and offers the logs in them to the engine's feed, at
 most `READ_AHEAD` batches ahead; what is invalid has its outcome at once. Outcomes wait in ``_ready`` for the caller's
 loop; while too many do, the feed is held and nothing more is read or sent, so that memory stays flat whatever the
-length of the source and however slow the caller. May import: sending, items, models, outcomes, errors.
+length of the source and however slow the caller. With a journal or reports, outcomes are written down in a thread
+before they get there. May import: the rest of importing, sending, models, outcomes, errors.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence, Sized
 from types import TracebackType
 from typing import Any, Self
 
+from neto_async.errors import ConfigurationError, JournalError, NetoError
 from neto_async.importing.items import read_item
+from neto_async.importing.journal import Journal
+from neto_async.importing.recorder import OutcomeSink, Recorder
+from neto_async.importing.recording import Recording
+from neto_async.importing.resuming import InDoubt, Resumption, Send
+from neto_async.models import CustomerLog
 from neto_async.outcomes import ImportProgress, Invalid, NotSentCause, Outcome
 from neto_async.sending.engine import Engine
 from neto_async.sending.feeds import Entry, RunFeed, Stop
@@ -45,20 +52,33 @@ class ImportRun:
         *,
         read_on: bool = False,
         max_rejected: int | None = None,
+        journal: Journal | None = None,
+        reports: OutcomeSink | None = None,
+        in_doubt: InDoubt = InDoubt.HOLD,
+        retry_rejected: bool = False,
     ) -> None:
         self._engine = engine
         self._source = source
         self._read_on = read_on
+        self._journal = journal
+        self._reports = reports
+        self._in_doubt = in_doubt
+        self._retry_rejected = retry_rejected
+        self._recorder: Recorder | None = None  # the next three: only with a journal or reports
+        self._recording: Recording | None = None
+        self._resumption: Resumption | None = None
         size = engine.settings.batch_size
         self._ahead = READ_AHEAD * size
         self._most_ready = (engine.settings.max_concurrency + READ_AHEAD) * size
         self._ready: deque[Outcome] = deque()  # outcomes that the caller has not taken
         self._counts: Counter[str] = Counter()
         self._taken = 0  # items read from the source
-        self._outstanding = 0  # records offered that have no outcome yet
+        self._outstanding = 0  # items taken whose outcome has not come to `_ready` yet
+        self._replayed = 0  # outcomes that an earlier run settled
         self._leaving = False  # no more is read
         self._exhausted = False  # nothing more will be read
-        self._error: BaseException | None = None  # what the source raised
+        self._finished = False  # because the source is at its end
+        self._error: BaseException | None = None  # what the source raised, or what could not be written
         self._room = asyncio.Event()  # the reader may read on
         self._news = asyncio.Event()  # something has changed for the caller's loop
         self._reader: asyncio.Task[None] | None = None
@@ -66,7 +86,7 @@ class ImportRun:
         self.unread: tuple[Outcome, ...] = ()
         self._feed = RunFeed(
             batch_size=size,
-            settle=self._settled,
+            settle=self._settle,
             room_made=self._room.set,
             stopped=self._on_stop,
             max_rejected=max_rejected,
@@ -88,6 +108,7 @@ class ImportRun:
             invalid=self._counts["Invalid"],
             not_sent=self._counts["NotSent"],
             unknown=self._counts["Unknown"],
+            replayed=self._replayed,
             calls=self._feed.calls,
             in_flight=self._feed.in_flight,
             seconds_left=self._seconds_left(total),
@@ -104,6 +125,8 @@ class ImportRun:
         if self._reader is not None:
             msg = "a run can be entered only once"
             raise RuntimeError(msg)
+        if self._journal is not None or self._reports is not None:
+            await self._open_recorder()
         self._room.set()
         self._engine.attach(self._feed)
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="neto_async reader")
@@ -146,6 +169,25 @@ class ImportRun:
             self._news.clear()
             await self._news.wait()
         self._engine.detach(self._feed)
+        if self._recorder is not None:
+            finished = self._finished and self._feed.stop is None and self._error is None
+            await self._recorder.close(rows=self._taken if finished else None)
+
+    async def _open_recorder(self) -> None:
+        settings = self._engine.settings
+        recorder = Recorder(self._journal, self._reports, self._on_broken)
+        await recorder.open(settings.store_url)
+        self._recorder = recorder
+        self._recording = Recording(recorder, self._hand_on)
+        if self._journal is not None:
+            self._feed.write_ahead = self._recording
+            self._resumption = Resumption(
+                recorder,
+                key=self._journal.key,
+                zone=settings.wire_timezone,
+                in_doubt=self._in_doubt,
+                retry_rejected=self._retry_rejected,
+            )
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -156,18 +198,21 @@ class ImportRun:
                 self._feed.partial = True
                 async for item in self._source:
                     if not await self._take(item):
-                        break
+                        return
             else:
                 for item in self._source:
                     if not await self._take(item):
-                        break
+                        return
+            if self._resumption is not None:
+                await self._resumption.check_end(self._taken)
+            self._finished = True
         except asyncio.CancelledError as error:
             if self._leaving or self._feed.stop is not None:
                 raise
             self._error = error
         except BaseException as error:  # noqa: BLE001
             # Raised in the caller's loop, after the calls under way.
-            self._error = error
+            self._error = self._error or error
         finally:
             self._exhausted = True
             self._feed.partial = True
@@ -180,12 +225,14 @@ class ImportRun:
             return False
         index = self._taken
         self._taken += 1
+        self._outstanding += 1
         log, record, context, errors = read_item(item)
-        if log is None:
+        if (settled := await self._look_back(index, log, context)) is not None:
+            self._settle(settled)
+        elif log is None:
             invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
-            self._settled(self._engine.count(invalid), offered=False)
+            self._settle(self._engine.count(invalid))
         else:
-            self._outstanding += 1
             self._engine.offer(self._feed, Entry(index=index, record=log, context=context))
         while not self._leaving and not self._has_room():
             self._room.clear()
@@ -195,10 +242,28 @@ class ImportRun:
             await asyncio.sleep(0)
         return not self._leaving and (self._feed.stop is None or self._read_on)
 
+    async def _look_back(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
+        """Give the outcome that a record has already; None where the engine is to send it, or where it is invalid."""
+        if self._resumption is None or self._recording is None:
+            return None
+        try:
+            found = await self._resumption.look(index, log, context)
+        except ConfigurationError:
+            # What was read may belong to another source as well.
+            self._outstanding -= 1
+            cause = NotSentCause.SOURCE_CHANGED
+            self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
+            raise
+        if isinstance(found, Send):
+            self._recording.expect(index, found.fingerprint, doubted=found.doubted)
+            return None
+        return found
+
     def _has_room(self) -> bool:
         if self._feed.stop is not None and not self._read_on:
             return True
-        return self._feed.waiting < self._ahead and len(self._ready) < self._most_ready
+        unread = len(self._ready) + (0 if self._recording is None else self._recording.waiting)
+        return self._feed.waiting < self._ahead and unread < self._most_ready
 
     def _on_stop(self) -> None:
         if self._stopped_at is None and not (self._exhausted and not self._read_on):
@@ -215,13 +280,27 @@ class ImportRun:
 
     # -- outcomes -----------------------------------------------------------------------------------------------
 
-    def _settled(self, outcome: Outcome, *, offered: bool = True) -> None:
-        if offered:
-            self._outstanding -= 1
-        self._counts[type(outcome).__name__] += 1
-        self._ready.append(outcome)
+    def _settle(self, outcome: Outcome) -> None:
+        if self._recording is None:
+            self._hand_on((outcome,))
+        else:
+            self._recording.settle(outcome)
+
+    def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._counts[type(outcome).__name__] += 1
+            self._replayed += outcome.replayed
+        self._outstanding -= len(outcomes)
+        self._ready.extend(outcomes)
         self._regulate()
         self._news.set()
+
+    def _on_broken(self, error: BaseException) -> None:
+        """Stop where journal or reports can't be written any more; the caller's loop raises it."""
+        if self._error is None:
+            self._error = error if isinstance(error, NetoError) else _not_written(error)
+        cause = NotSentCause.JOURNAL
+        self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
 
     def _regulate(self) -> None:
         """Hold the feed while the caller's loop stands still, and let it go on afterwards."""
@@ -240,3 +319,8 @@ class ImportRun:
             return None
         left = total - sum(self._counts.values())
         return self._engine.quota.seconds_for(-(-left // self._engine.settings.batch_size))
+
+
+def _not_written(error: BaseException) -> JournalError:
+    said = getattr(error, "strerror", None) or type(error).__name__
+    return JournalError(f"the outcomes could not be written down: {said}")

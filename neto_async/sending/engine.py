@@ -59,7 +59,7 @@ from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind, encode_batch, judge
 
-__all__ = ["Engine"]
+__all__ = ["UNENCODABLE", "Engine"]
 
 logger: logging.Logger = logging.getLogger("neto_async")
 
@@ -78,6 +78,9 @@ EXTRA_SHARE = 0.1
 
 FIRST_ROOTS = (1, 2, 3)
 """The batches which, refused to the last record with the same words, show that it is not the records' fault."""
+
+
+UNENCODABLE = "the log can't be encoded: look at its times and their zones"
 
 
 @define(eq=False)
@@ -822,7 +825,7 @@ def _not_sent(entry: Entry, stop: Stop) -> NotSent:
 
 def _fault_alone(body: bytes | None, limit: int) -> str | None:
     if body is None:
-        return "the log can't be encoded: look at its times and their zones"
+        return UNENCODABLE
     if len(body) > limit:
         return f"the log takes {len(body)} bytes in a call of its own, and max_batch_bytes is {limit}"
     return None
