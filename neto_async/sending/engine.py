@@ -63,8 +63,8 @@ __all__ = ["UNENCODABLE", "Engine"]
 
 logger: logging.Logger = logging.getLogger("neto_async")
 
-SINGLES_IN_A_ROW = 3
-"""Calls of the single lane after which a waiting import has its turn: each lane gets at least a quarter of them."""
+SINGLES_TO_A_RUN = 3
+"""Calls of the single lane for which a run that waits is owed one: each lane gets at least a quarter of them."""
 
 DOUBTFUL_IN_A_ROW = 3
 """Calls in a row that ended in doubt, after which one record is risked at a time."""
@@ -133,7 +133,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()  # one for each call under way
         self._calls: set[_Call] = set()  # the same calls
         self._number = 0  # of the last call that began
-        self._singles_in_a_row = 0  # calls of the single lane since an import that waited had its turn
+        self._owed = 0  # calls of the single lane, less `SINGLES_TO_A_RUN` for each of runs, while runs waited
 
         self._pump_due = False  # a pump stands in the loop's queue
         self._timer: Timer | None = None  # pumps when what the next call waits for has come
@@ -228,6 +228,8 @@ class Engine:
         """Serve a run no more."""
         if feed in self._runs:
             self._runs.remove(feed)
+        if not self._runs:
+            self._owed = 0
 
     def offer(self, feed: RunFeed, entry: Entry) -> None:
         """Take in a record of a run."""
@@ -347,7 +349,9 @@ class Engine:
             return None
         nearest: float | None = None
         for feed in ready:
-            at = self.quota.earliest(now, spaced=feed.spaced)
+            # What runs are owed is left for them, since they can't take it in a burst as single adds can.
+            leave = 0 if feed.spaced or len(ready) == 1 else self._owed // SINGLES_TO_A_RUN
+            at = self.quota.earliest(now, spaced=feed.spaced, leave=leave)
             if at is not None and at <= now:
                 return feed
             if at is not None:
@@ -364,7 +368,7 @@ class Engine:
         runs: list[Feed] = [feed for feed in self._runs if feed.ready()]
         if not self._singles.ready():
             return runs
-        if runs and self._singles_in_a_row >= SINGLES_IN_A_ROW:
+        if runs and self._owed >= SINGLES_TO_A_RUN:
             return [*runs, self._singles]
         return [self._singles, *runs]
 
@@ -411,11 +415,11 @@ class Engine:
 
     def _note_turn(self, feed: Feed) -> None:
         if isinstance(feed, RunFeed):
-            self._singles_in_a_row = 0
+            self._owed = max(0, self._owed - SINGLES_TO_A_RUN)
             self._runs.remove(feed)
             self._runs.append(feed)
-        else:
-            self._singles_in_a_row += 1
+        elif any(run.ready() for run in self._runs):
+            self._owed += 1
 
     def _seal(self, feed: Feed, piece: Piece) -> bytes | None:
         """Encode a piece; what does not fit into a call is taken back, what never can is settled as invalid."""

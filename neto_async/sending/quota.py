@@ -34,8 +34,18 @@ class Quota(Protocol):
     def used(self) -> int:
         """Calls that count now."""
 
-    def earliest(self, now: float, *, spaced: bool) -> float | None:
-        """Say from when on a call may begin; None: not before one that is under way has ended."""
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float | None:
+        """
+        Say from when on a call may begin.
+
+        Args:
+            now: Seconds on the clock.
+            spaced: It keeps its distance from others of that kind.
+            leave: Places that are to stay free when it has begun.
+
+        Returns:
+            Seconds on the clock; None: not before one that is under way has ended.
+        """
 
     def begin(self, now: float, *, spaced: bool) -> None:
         """Count a call that begins."""
@@ -75,15 +85,16 @@ class Window:
         """Calls that count: under way, or ended less than a window ago as of the last look."""
         return self._under_way + len(self._free_at)
 
-    def earliest(self, now: float, *, spaced: bool) -> float | None:
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float | None:
         """Say from when on a call may begin; None: not before one that is under way has ended."""
         while self._free_at and self._free_at[0] <= now:
             self._free_at.popleft()
         at = now
-        if self.used >= self._capacity:
-            if not self._free_at:
+        missing = self.used + 1 + leave - self._capacity
+        if missing > 0:
+            if missing > len(self._free_at):
                 return None
-            at = self._free_at[0]
+            at = self._free_at[missing - 1]
         return max(at, self._spaced_at) if spaced else at
 
     def begin(self, now: float, *, spaced: bool) -> None:
@@ -108,7 +119,7 @@ class Unlimited:
 
     used: int = 0
 
-    def earliest(self, now: float, *, spaced: bool) -> float:  # noqa: ARG002
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float:  # noqa: ARG002
         """Say: at once."""
         return now
 

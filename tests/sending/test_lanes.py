@@ -1,0 +1,114 @@
+"""Single adds and imports side by side: who goes first, and that neither stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from scripted import Network, Sent, client
+from virtual import run
+
+from neto_async import CustomerLog
+
+
+def _mixed(network: Network, *, singles: int, imported: int, seconds: float, **settings: Any) -> None:
+    """Let so many single adds and records of imports wait, and stop after so many seconds."""
+
+    async def single(neto: Any, number: int) -> None:
+        await neto.add_customer_log(CustomerLog(notes=f"single {number}"), give_up_after=100_000.0)
+
+    async def work() -> None:
+        async with client(network, batch_size=1, **settings) as neto:
+            adds = [asyncio.ensure_future(single(neto, number)) for number in range(singles)]
+            bulk = asyncio.ensure_future(
+                neto.add_customer_logs([CustomerLog(notes=f"import {number}") for number in range(imported)])
+            )
+            await asyncio.sleep(seconds)
+            assert min(neto.statistics().waiting_single, neto.statistics().waiting_import) > 0, "both must wait"
+            for task in (*adds, bulk):
+                task.cancel()
+            await asyncio.gather(*adds, bulk, return_exceptions=True)
+            await neto.aclose()
+
+    run(work)
+
+
+def _shares(sent: list[Sent]) -> tuple[float, float]:
+    singles = sum("single" in call.notes[0] for call in sent)
+    return singles / len(sent), 1 - singles / len(sent)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("latency", [0.02, 2.0])
+@pytest.mark.parametrize("quota", [None, 7.5, 60])
+def test_each_lane_gets_a_quarter_while_both_wait(slots, latency, quota):
+    """While both lanes wait each gets at least a quarter of the calls, whichever of slot and quota is short."""
+    network = Network(latency=latency)
+    seconds = 25 * latency if quota is None else 240.0
+
+    _mixed(network, singles=500, imported=500, seconds=seconds, max_concurrency=slots, requests_per_minute=quota)
+
+    # The first call of an import goes alone, and nothing of it can go beside it.
+    steady = network.sent[2 * slots :]
+    whole = steady[: len(steady) // 4 * 4]
+    assert len(whole) >= 8
+    assert min(_shares(whole)) >= 0.25 - 2 / len(whole)
+
+
+def test_single_adds_go_first():
+    """Where both wait, the free slot goes to single adds, three times of four."""
+    network = Network()
+
+    _mixed(network, singles=60, imported=60, seconds=8.1, max_concurrency=1)
+
+    lanes = ["single" if "single" in call.notes[0] else "import" for call in network.sent]
+    # The first went before a row of the import had been read.
+    assert (["single"] * 3 + ["import"]) * 9 == lanes[1:37]
+
+
+def test_a_single_add_waits_for_no_more_than_a_call_and_its_pace():
+    """While an import of 100,000 runs, a handler's log leaves within the time of one call plus the pace."""
+    network = Network(latency=0.5)
+    delays: list[float] = []
+
+    async def work() -> None:
+        async with client(network, requests_per_minute=400, max_concurrency=2) as neto:
+            bulk = asyncio.ensure_future(
+                neto.add_customer_logs({"Notes": f"import {number}"} for number in range(100_000))
+            )
+            for number in range(300):
+                await asyncio.sleep(0.7)
+                handed_in = asyncio.get_running_loop().time()
+                await neto.add_customer_log(CustomerLog(notes=f"single {number}"))
+                sent = next(call for call in reversed(network.sent) if f"single {number}" in call.notes)
+                delays.append(sent.at - handed_in)
+            await bulk
+
+    run(work)
+    assert max(delays) <= 0.5 + 60 / 400
+
+
+def test_concurrent_single_adds_share_calls():
+    """A thousand concurrent single adds leave as at most fourteen calls."""
+    network = Network()
+
+    async def work() -> None:
+        async with client(network) as neto:
+            await asyncio.gather(*(neto.add_customer_log(CustomerLog(notes=str(number))) for number in range(1000)))
+
+    run(work)
+    assert (1000, True) == (len(network.ledger), network.tried <= 14)
+
+
+def test_an_idle_client_sends_in_the_next_turn():
+    """Nothing waits for company: a single log leaves in the turn after it was handed in."""
+    network = Network()
+
+    async def work() -> None:
+        async with client(network) as neto:
+            began = asyncio.get_running_loop().time()
+            await neto.add_customer_log(CustomerLog(notes="alone"))
+            assert began == network.sent[0].at
+
+    run(work)
