@@ -287,7 +287,7 @@ class AsyncNetoClient:
         self._engine.observe(observer)
 
     def statistics(self) -> Statistics:
-        """Count what was done so far, and say what waits on what."""
+        """Count what was done so far, and say what waits on what; any thread may ask."""
         return self._engine.statistics()
 
     async def aclose(self, timeout: float = 30.0) -> DrainReport:  # noqa: ASYNC109

@@ -89,3 +89,19 @@ async def test_flush_waits_for_what_was_handed_in(store: NetoSandbox, connect: A
 
     assert (True, 1, 1) == (report.drained, len(store.logs), neto.statistics().added)
     await add
+
+
+async def test_statistics_can_be_read_in_any_thread(store, connect):
+    """A synchronous handler, which runs in a thread of its own, may ask what waits on what while imports run."""
+    neto = await connect(store, batch_size=3)
+    adding = asyncio.ensure_future(neto.add_customer_logs([CustomerLog(notes=str(number)) for number in range(200)]))
+
+    def read() -> int:
+        return max(neto.statistics().added for _ in range(300))
+
+    seen = [await asyncio.to_thread(read)]
+    while not adding.done():
+        seen.append(await asyncio.to_thread(read))
+
+    assert 200 == await asyncio.to_thread(read)
+    assert sorted(seen) == seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Protocol
@@ -37,8 +38,11 @@ class LoopClock:
     """The clock of the running event loop."""
 
     def monotonic(self) -> float:
-        """Give the loop's own seconds, those its timers keep."""
-        return asyncio.get_running_loop().time()
+        """Give the loop's own seconds, those its timers keep; in another thread those that loops keep by default."""
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:
+            return time.monotonic()
 
     def utcnow(self) -> datetime:
         """Give the machine's time of day."""

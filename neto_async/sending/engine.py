@@ -307,7 +307,8 @@ class Engine:
             calls=self._number,
             in_flight=len(self._calls),
             waiting_single=self._singles.waiting,
-            waiting_import=sum(feed.waiting for feed in self._runs),
+            # A copy: another thread may read this while the loop serves the runs.
+            waiting_import=sum(feed.waiting for feed in tuple(self._runs)),
             waiting_on=self._waiting_on,
             paused_for=max(0.0, self._paused_until() - now),
             quota_used=self.quota.used,

@@ -184,7 +184,7 @@ class SingleLane:
 
     def entries(self) -> list[SingleEntry]:
         """List those that wait."""
-        return [*(entry for piece in self._pieces for entry in piece.entries), *self._queue]  # type: ignore[list-item]
+        return [*(entry for piece in tuple(self._pieces) for entry in piece.entries), *self._queue]  # type: ignore[list-item]
 
     def add(self, entry: SingleEntry) -> None:
         """Take a record in."""
@@ -285,7 +285,7 @@ class RunFeed:
     @property
     def waiting(self) -> int:
         """Number of records that wait."""
-        return len(self._queue) + sum(len(piece.entries) for piece in self._pieces)
+        return len(self._queue) + sum(len(piece.entries) for piece in tuple(self._pieces))
 
     def entries(self) -> list[Entry]:
         """List those that wait."""
