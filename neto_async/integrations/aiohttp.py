@@ -1,0 +1,83 @@
+"""
+aiohttp: a client that opens and drains with the application, its key, and answers for our errors.
+
+    app = web.Application(middlewares=[error_middleware()])
+    app.cleanup_ctx.append(neto_context())
+
+    async def add(request: web.Request) -> web.Response:
+        added = await request.config_dict[NETO].add_customer_log(await request.json())
+        return web.json_response({"log_id": added.log_id}, status=201)
+
+May import: client, errors, the shared table of answers, aiohttp. Needs the extra ``aiohttp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from neto_async.client import AsyncNetoClient
+from neto_async.errors import NetoError
+from neto_async.integrations._problems import CONTENT_TYPE, problem_for
+
+try:
+    from aiohttp import web
+except ImportError as _error:
+    raise ImportError('the aiohttp adapter needs aiohttp: pip install "neto_async[aiohttp]"') from _error
+
+__all__ = ["NETO", "Handler", "Middleware", "error_middleware", "neto_context"]
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware: TypeAlias = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+NETO: web.AppKey[AsyncNetoClient] = web.AppKey("neto", AsyncNetoClient)
+"""The client's place: ``request.app[NETO]``, or ``request.config_dict[NETO]`` in a nested application."""
+
+
+def neto_context(
+    make_client: Callable[[], AsyncNetoClient] = AsyncNetoClient.from_env, *, grace: float = 20.0
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """
+    Make a cleanup context that opens a client, and drains it when the application is cleaned up.
+
+    Append it to ``app.cleanup_ctx`` before the contexts that use the client: they are left in the reverse order.
+
+    Args:
+        make_client: Makes the client, once for each start of the application.
+        grace: Seconds for draining; what waits then is given up as certainly not sent. It comes after the seconds that
+            the runner gives the requests (``shutdown_timeout``, 60 by default): keep both together below what the
+            machine gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by default).
+    """
+
+    async def opened(app: web.Application) -> AsyncIterator[None]:
+        app[NETO] = client = make_client()
+        try:
+            yield
+        finally:
+            await client.aclose(timeout=grace)
+
+    return opened
+
+
+def error_middleware(*, show_messages: bool = False) -> Middleware:
+    """
+    Make a middleware that answers our errors with problem details (RFC 9457).
+
+    422 invalid or refused · 503 certainly not saved, with Retry-After where the store gave one · 502 key refused ·
+    504 may have been saved, must not be sent again blindly · 500 wrongly set up.
+
+    Args:
+        show_messages: Add Neto's own words to the answer for a refused log. They echo what was sent.
+    """
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except NetoError as error:
+            problem = problem_for(error, show_messages=show_messages)
+        return web.json_response(
+            dict(problem.body), status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE
+        )
+
+    return answer

@@ -1,0 +1,107 @@
+"""
+FastAPI: a client that opens and drains with the application, a dependency, and answers for our errors.
+
+    app = FastAPI(lifespan=neto_lifespan())
+    add_error_handlers(app)
+
+    @app.post("/logs", status_code=201)
+    async def add(log: LogIn, neto: Neto) -> dict[str, int]:
+        added = await neto.add_customer_log(log.model_dump())
+        return {"log_id": added.log_id}
+
+May import: client, errors, the shared table of answers, FastAPI. Needs the extra ``fastapi``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any, TypeAlias
+
+from neto_async.client import AsyncNetoClient
+from neto_async.errors import ConfigurationError, NetoError
+from neto_async.integrations._problems import CONTENT_TYPE, problem_for
+
+try:
+    from fastapi import Depends, FastAPI, Request
+    from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads annotations at run time
+    from fastapi.responses import JSONResponse
+except ImportError as _error:
+    raise ImportError('the FastAPI adapter needs FastAPI: pip install "neto_async[fastapi]"') from _error
+
+__all__ = ["Lifespan", "Neto", "add_error_handlers", "get_neto", "neto_lifespan"]
+
+Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+"""What FastAPI takes as ``lifespan``."""
+
+
+def neto_lifespan(
+    make_client: Callable[[], AsyncNetoClient] = AsyncNetoClient.from_env,
+    *,
+    grace: float = 20.0,
+    lifespan: Lifespan | None = None,
+) -> Lifespan:
+    """
+    Make a lifespan that opens a client, and drains it when the server shuts down.
+
+    The client is ``request.state.neto`` in requests, mounted applications included, and ``app.state.neto`` for the
+    rest, your own lifespan included. The server has ended its requests when draining begins: what is drained is what
+    their cancelled handlers, background tasks and imports left behind.
+
+    Args:
+        make_client: Makes the client, once for each start of the application.
+        grace: Seconds for draining; what waits then is given up as certainly not sent. Keep it below what the machine
+            gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by default), less the time for requests.
+        lifespan: Your own; it runs inside ours, so that it can use the client from its first line to its last.
+    """
+
+    @asynccontextmanager
+    async def opened(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        app.state.neto = client = make_client()
+        try:
+            if lifespan is None:
+                yield {"neto": client}
+            else:
+                async with lifespan(app) as state:
+                    yield {"neto": client, **(state or {})}
+        finally:
+            await client.aclose(timeout=grace)
+
+    return opened
+
+
+def get_neto(connection: HTTPConnection) -> AsyncNetoClient:
+    """
+    Hand out the application's client; name it in ``app.dependency_overrides`` to put another in its place.
+
+    Raises:
+        ConfigurationError: The application was not given `neto_lifespan`, or its server runs no lifespans.
+    """
+    client = getattr(connection.state, "neto", None)
+    if not isinstance(client, AsyncNetoClient):
+        raise ConfigurationError("there is no client: give the application lifespan=neto_lifespan()")
+    return client
+
+
+Neto: TypeAlias = Annotated[AsyncNetoClient, Depends(get_neto)]
+"""Annotate a parameter of a handler with it to get the client."""
+
+
+def add_error_handlers(app: FastAPI, *, show_messages: bool = False) -> None:
+    """
+    Answer our errors with problem details (RFC 9457); your own handler for one of them goes first.
+
+    422 invalid or refused · 503 certainly not saved, with Retry-After where the store gave one · 502 key refused ·
+    504 may have been saved, must not be sent again blindly · 500 wrongly set up.
+
+    Args:
+        app: The application.
+        show_messages: Add Neto's own words to the answer for a refused log. They echo what was sent.
+    """
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - Starlette's form
+        assert isinstance(error, NetoError)  # noqa: S101
+        problem = problem_for(error, show_messages=show_messages)
+        return JSONResponse(dict(problem.body), problem.status, dict(problem.headers), CONTENT_TYPE)
+
+    app.add_exception_handler(NetoError, answer)
