@@ -108,10 +108,9 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks and print their tables."""
-    session.install("-e", EVERYTHING)
-    for program in sorted(ROOT.glob("benchmarks/*.py")):
-        session.run("python", str(program), *session.posargs)
+    """Measure speed beside peers and print the tables; `nox -s bench -- --help` tells the options."""
+    session.install("-e", EVERYTHING, *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 def group(name: str) -> list[str]:

@@ -1,107 +1,133 @@
-"""
-What does encoding a log cost? Ours in JSON and XML, beside the same bodies made by hand.
-
-Rounds are interleaved, so that a slow moment of the machine hits all alike; CPU time of the process, median of the
-rounds. May import: wire and models. Run: ``python benchmarks/encoding.py [rounds]``.
-"""
+"""What does a body cost? Ours in JSON and XML, beside the same bodies made by hand and by other writers."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import random
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta, timezone
-from xml.sax.saxutils import escape
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
+from xml.etree import ElementTree as ET
 
-from neto_async.models import CustomerLog, CustomerLogStatus
-from neto_async.settings import WireFormat
-from neto_async.wire import VENDOR_NAMES, encode_batch
+import msgspec
+import xmltodict
+from lxml import etree  # type: ignore[import-untyped]
 
-SEED = 20261105
+from benchmarks import by_hand
+from benchmarks.measuring import Answer, Target, take_turns, timed_calls
+from benchmarks.records import make_logs
+from neto_async import CustomerLog, WireFormat
+from neto_async.wire import encode_batch
+
 BATCH = 100
-DEFAULT_ROUNDS = 60
-PHRASES = "rang about the order & asked for a quote, wants < 40 cm, café, kōwhai, back on Monday, paid, refund due"
+Writer: TypeAlias = Callable[[Sequence[CustomerLog]], bytes]
 
 
-def main() -> None:
-    """Print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_ROUNDS
+class Struct(msgspec.Struct, rename="pascal", omit_defaults=True):
+    """A log as msgspec holds it, with its times as texts already: the floor for any codec."""
+
+    allocated_to: str | None = None
+    follow_up_type: str | None = None
+    username: str | None = None
+    customer_name: str | None = None
+    last_contacted: str | None = None
+    date_required_follow_up: str | None = None
+    status: str | None = None
+    notes: str | None = None
+
+
+def msgspec_dict(logs: Sequence[CustomerLog]) -> bytes:
+    """Let msgspec dump the dict by hand."""
+    return msgspec.json.encode(by_hand.json_dict(logs))
+
+
+def element_tree(logs: Sequence[CustomerLog]) -> bytes:
+    """Build a tree with the standard library and write it."""
+    root = ET.Element("AddCustomerLog")
+    every = ET.SubElement(root, "CustomerLogs")
+    for log in logs:
+        one = ET.SubElement(every, "CustomerLog")
+        for name, text in by_hand.vendor_texts(log).items():
+            ET.SubElement(one, name).text = text
+    return bytes(ET.tostring(root, "utf-8", xml_declaration=True))
+
+
+def lxml_tree(logs: Sequence[CustomerLog]) -> bytes:
+    """Build a tree with lxml and write it."""
+    root = etree.Element("AddCustomerLog")
+    every = etree.SubElement(root, "CustomerLogs")
+    for log in logs:
+        one = etree.SubElement(every, "CustomerLog")
+        for name, text in by_hand.vendor_texts(log).items():
+            etree.SubElement(one, name).text = text
+    return bytes(etree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def xmltodict_dict(logs: Sequence[CustomerLog]) -> bytes:
+    """Let xmltodict write the dict by hand."""
+    return str(xmltodict.unparse({"AddCustomerLog": by_hand.json_dict(logs)})).encode()
+
+
+def ours(logs: Sequence[CustomerLog], wire_format: WireFormat) -> bytes:
+    """Encode a batch as the library does."""
+    return encode_batch(logs, wire_format)
+
+
+JSON_WRITERS: Mapping[str, Writer] = {
+    "neto_async": partial(ours, wire_format=WireFormat.JSON),
+    "dict by hand": by_hand.encode_json,
+    "dict by hand, msgspec": msgspec_dict,
+}
+XML_WRITERS: Mapping[str, Writer] = {
+    "neto_async": partial(ours, wire_format=WireFormat.XML),
+    "strings by hand": by_hand.encode_xml,
+    "lxml": lxml_tree,
+    "ElementTree": element_tree,
+    "xmltodict": xmltodict_dict,
+}
+
+
+def measure(*, quick: bool) -> list[Answer]:
+    """Encode batches of a hundred logs."""
     logs = make_logs(BATCH)
-    contenders: dict[str, Callable[[Sequence[CustomerLog]], bytes]] = {
-        "JSON, neto_async": lambda logs: encode_batch(logs, WireFormat.JSON),
-        "JSON, dict by hand": json_by_hand,
-        "XML, neto_async": lambda logs: encode_batch(logs, WireFormat.XML),
-        "XML, joined by hand": xml_by_hand,
-    }
-    check(contenders, logs)
-    taken: dict[str, list[int]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, encode in contenders.items():
-            began = time.process_time_ns()
-            encode(logs)
-            taken[name].append(time.process_time_ns() - began)
-    print(f"{BATCH} logs a call, seed {SEED}, {rounds} rounds, Python {sys.version.split()[0]}\n")
-    print(f"{'':22}{'µs a log':>10}{'10th':>8}{'90th':>8}{'bytes a log':>14}")
-    for name, nanoseconds in taken.items():
-        tenths = [value / BATCH / 1000 for value in statistics.quantiles(nanoseconds, n=10)]
-        size = len(contenders[name](logs)) / BATCH
-        print(f"{name:22}{tenths[4]:10.1f}{tenths[0]:8.1f}{tenths[8]:8.1f}{size:14.0f}")
-
-
-def check(contenders: dict[str, Callable[[Sequence[CustomerLog]], bytes]], logs: Sequence[CustomerLog]) -> None:
-    """Stop where two of a format don't make the same body: their times could not be compared."""
-    ours_json, by_hand_json, ours_xml, by_hand_xml = (encode(logs) for encode in contenders.values())
-    if ours_json != by_hand_json or ours_xml != by_hand_xml:
-        sys.exit("the bodies differ, so their times can't be compared")
-
-
-def make_logs(count: int) -> list[CustomerLog]:
-    """Make logs of all eight fields, with notes of 10 to 60 words."""
-    rng = random.Random(SEED)
-    first = datetime(2026, 1, 5, 9, 0, tzinfo=timezone.utc)
+    structs = [Struct(**{name: _text(value) for name, value in _fields(log)}) for log in logs]
+    rounds, times = (2, 1) if quick else (31, 20)
+    check(logs)
+    in_json = {name: timed_calls(partial(write, logs), BATCH, times) for name, write in JSON_WRITERS.items()}
+    in_json["msgspec, a Struct of texts"] = timed_calls(partial(msgspec.json.encode, structs), BATCH, times)
+    in_xml = {name: timed_calls(partial(write, logs), BATCH, times) for name, write in XML_WRITERS.items()}
     return [
-        CustomerLog(
-            allocated_to=rng.choice(["Priya Raman", "Tom Hanlon", "Aroha Ngata"]),
-            follow_up_type=rng.choice(["Phone", "Email", "In store"]),
-            username=f"customer{position}",
-            customer_name=rng.choice(["Bellbird Landscapes", "Hēmi Parata", "D'Arcy & Sons"]),
-            last_contacted=first + timedelta(minutes=rng.randrange(400_000)),
-            date_required_follow_up=date(2026, 11, 1) + timedelta(days=rng.randrange(60)),
-            status=rng.choice(list(CustomerLogStatus)),
-            notes=" ".join(rng.choices(PHRASES.split(), k=rng.randrange(10, 60))),
-        )
-        for position in range(count)
+        Answer(
+            title=f"Encode {BATCH} logs to JSON",
+            unit="µs CPU a record",
+            samples=asyncio.run(take_turns(in_json, rounds)),
+            targets=[Target(what="JSON encode", ours="neto_async", peer="dict by hand", limit=1.3)],
+        ),
+        Answer(
+            title=f"Encode {BATCH} logs to XML",
+            unit="µs CPU a record",
+            samples=asyncio.run(take_turns(in_xml, rounds)),
+            targets=[Target(what="XML encode", ours="neto_async", peer="strings by hand", limit=1.5)],
+        ),
     ]
 
 
-def as_texts(log: CustomerLog) -> dict[str, str]:
-    """Give the eight fields as the vendor's names and texts; every log here has all of them."""
-    contacted, follow_up = log.last_contacted, log.date_required_follow_up
-    texts = {vendor: getattr(log, name) for name, vendor in VENDOR_NAMES.items()}
-    if contacted is not None and follow_up is not None:
-        texts["LastContacted"] = f"{contacted:%Y-%m-%d %H:%M:%S}"
-        texts["DateRequiredFollowUp"] = f"{follow_up:%Y-%m-%d 00:00:00}"
-    return texts
+def check(logs: Sequence[CustomerLog]) -> None:
+    """
+    Read every body back.
+
+    Raises:
+        RuntimeError: Two of a format don't say the same, so that their times can't be compared.
+    """
+    said_in_json = [json.loads(write(logs)) for write in JSON_WRITERS.values()]
+    said_in_xml = [xmltodict.parse(write(logs)) for write in XML_WRITERS.values()]
+    if any(said != of_one[0] for of_one in (said_in_json, said_in_xml) for said in of_one):
+        raise RuntimeError("the bodies differ, so their times can't be compared")
 
 
-def json_by_hand(logs: Sequence[CustomerLog]) -> bytes:
-    """Encode as a program would that has only this one call to make."""
-    document = {"CustomerLogs": {"CustomerLog": [as_texts(log) for log in logs]}}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+def _fields(log: CustomerLog) -> list[tuple[str, object]]:
+    return [(name, getattr(log, name)) for name in Struct.__struct_fields__]
 
 
-def xml_by_hand(logs: Sequence[CustomerLog]) -> bytes:
-    """Join the elements as strings, with nothing but the escaping."""
-    parts = ['<?xml version="1.0" encoding="utf-8"?>\n<AddCustomerLog><CustomerLogs>']
-    for log in logs:
-        fields = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in as_texts(log).items())
-        parts.append(f"<CustomerLog>{fields}</CustomerLog>")
-    parts.append("</CustomerLogs></AddCustomerLog>")
-    return "".join(parts).encode()
-
-
-if __name__ == "__main__":
-    main()
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,72 @@
+"""What does surviving a crash cost? An import with a journal beside the same import without."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clients import open_client
+from benchmarks.measuring import Answer, Target, take_turns
+from benchmarks.records import stream_rows
+from benchmarks.store import running_store
+from neto_async import AsyncNetoClient
+
+
+def measure(*, quick: bool) -> list[Answer]:
+    """Import in JSON over httpx, each time with a new journal; nothing where there are no journals."""
+    if "journal" not in inspect.signature(AsyncNetoClient.import_customer_logs).parameters:
+        return []
+    with running_store() as address, tempfile.TemporaryDirectory() as folder:
+        return [asyncio.run(measure_in(Path(folder), address, *((400, 1) if quick else (20_000, 9))))]
+
+
+async def measure_in(folder: Path, address: str, records: int, rounds: int) -> Answer:
+    """Measure records a second on the wall, since a journal waits for the disk."""
+    numbers = count()
+
+    def new_journal() -> dict[str, Any]:
+        return {"journal": folder / f"{next(numbers)}.db"}
+
+    async with open_client(address) as neto:
+        samples = await take_turns(
+            {
+                "with a journal": throughput(partial(count_added, neto, records), records, new_journal),
+                "without": throughput(partial(count_added, neto, records), records, dict),
+            },
+            rounds,
+        )
+    return Answer(
+        title=f"Import {records} records in JSON",
+        unit="records a second on the wall",
+        samples=samples,
+        targets=[Target(what="with a journal", ours="with a journal", peer="without", limit=0.8, at_least=True)],
+    )
+
+
+def throughput(
+    work: Callable[..., Awaitable[int]], records: int, options: Callable[[], dict[str, Any]]
+) -> Callable[[], Awaitable[float]]:
+    """Make a candidate that gives records a second."""
+
+    async def run() -> float:
+        began = time.perf_counter()
+        if await work(**options()) != records:
+            raise RuntimeError("not every record was added")
+        return records / (time.perf_counter() - began)
+
+    return run
+
+
+async def count_added(neto: AsyncNetoClient, records: int, **options: Any) -> int:
+    """Import and give the number of records added."""
+    async with neto.import_customer_logs(stream_rows(records), **options) as run:
+        async for _ in run:
+            pass
+        return run.progress.added

@@ -1,0 +1,41 @@
+"""How long does the import statement take? In fresh interpreters, beside the four libraries that it needs anyway."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.measuring import Answer, Target
+
+STATEMENTS = {
+    "import neto_async": "import neto_async",
+    "its four dependencies": "import httpx, attrs, cattrs, xmltodict",
+    "httpx alone": "import httpx",
+}
+PROGRAM = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
+
+
+def measure(*, quick: bool) -> list[Answer]:
+    """Take turns between the statements; the first round only warms the disk."""
+    samples: dict[str, list[float]] = {name: [] for name in STATEMENTS}
+    for turn in range(0 if quick else -1, 1 if quick else 21):
+        for name, statement in STATEMENTS.items():
+            taken = import_time(statement)
+            if turn >= 0:
+                samples[name].append(taken * 1000)
+    ours, peer = "import neto_async", "its four dependencies"
+    return [
+        Answer(
+            title="Import in a fresh interpreter",
+            unit="ms CPU",
+            samples=samples,
+            targets=[Target(what="import neto_async", ours=ours, peer=peer, limit=1.3)],
+        )
+    ]
+
+
+def import_time(statement: str) -> float:
+    """Give seconds of CPU time."""
+    program = PROGRAM.format(statement)
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
+    return float(ran.stdout)
