@@ -17,7 +17,7 @@ from typing import TextIO
 from attrs import frozen
 
 from neto_async.errors import ConfigurationError
-from neto_async.importing.files_rows import RAW_COLUMN, Row, is_report_column
+from neto_async.importing.files_rows import Row, unmended
 
 __all__ = ["DELIMITERS", "MAX_CELL", "Table", "read_table", "table_rows"]
 
@@ -116,16 +116,7 @@ def _row(line: int, cells: list[str], table: Table, lines: _Lines) -> Row:
         counts = f"{_cells(len(cells))}, and the header has {len(table.columns)}"
         return Row(line=line, columns=table.columns, fault=f"the row has {counts}", raw=lines.raw())
     row = Row(line=line, columns=table.columns, cells=tuple(cells))
-    return _unmended(row) or row
-
-
-def _unmended(row: Row) -> Row | None:
-    """Find a row that a report kept as raw text and whose cells nobody has filled in since."""
-    raw = row.value(RAW_COLUMN)
-    own = (cell for name, cell in zip(row.columns, row.cells, strict=True) if not is_report_column(name))
-    if not raw or any(own):
-        return None
-    return Row(line=row.line, columns=row.columns, fault=f"fill in the cells from {RAW_COLUMN}", raw=raw)
+    return unmended(row) or row
 
 
 def _cells(count: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -78,10 +79,17 @@ def detect_encoding(file: BinaryIO, *, name: str, given: str | None = None) -> E
     return encoding
 
 
-def open_text(file: BinaryIO, encoding: Encoding) -> io.TextIOWrapper:
-    """Read a file from its first character on, line endings as they are. Closing the text leaves the file open."""
-    file.seek(len(encoding.mark))
-    return io.TextIOWrapper(_Borrowed(file), encoding=encoding.codec, errors="strict", newline="")
+def open_text(file: BinaryIO, encoding: Encoding, *, reading: threading.Lock | None = None) -> io.TextIOWrapper:
+    """
+    Read a file from its first character on, line endings as they are. Closing the text leaves the file open.
+
+    Args:
+        file: Open for reading bytes, and seekable; others may read it as well in between.
+        encoding: How its bytes become text.
+        reading: Held while bytes are read, where others may do so in other threads.
+    """
+    borrowed = _Borrowed(file, len(encoding.mark), reading or threading.Lock())
+    return io.TextIOWrapper(borrowed, encoding=encoding.codec, errors="strict", newline="")
 
 
 def _marked(file: BinaryIO) -> Encoding | None:
@@ -170,10 +178,16 @@ def _chunks(file: BinaryIO, start: int) -> Iterator[bytes]:
 
 
 class _Borrowed(io.BufferedIOBase):
-    """A file that someone else closes: `io.TextIOWrapper` would close it, even when collected as garbage."""
+    """
+    A file that someone else closes, read from a place of one's own.
 
-    def __init__(self, file: BinaryIO) -> None:
+    `io.TextIOWrapper` would close it, even when collected as garbage.
+    """
+
+    def __init__(self, file: BinaryIO, at: int, reading: threading.Lock) -> None:
         self._file = file
+        self._at = at
+        self._reading = reading
 
     @property
     def name(self) -> str:
@@ -184,7 +198,11 @@ class _Borrowed(io.BufferedIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        return self._file.read(-1 if size is None else size)
+        with self._reading:
+            self._file.seek(self._at)
+            found = self._file.read(-1 if size is None else size)
+        self._at += len(found)
+        return found
 
     def read1(self, size: int = -1, /) -> bytes:
-        return self._file.read(_CHUNK if size < 0 else size)
+        return self.read(_CHUNK if size < 0 else size)
