@@ -386,6 +386,7 @@ class Statistics:
         waiting_single: Records of single adds that wait to be sent.
         waiting_import: Records read by bulk adds and imports that wait to be sent.
         waiting_on: What the next call waits for: "slot", "quota", "pause", "probe"; None where nothing waits.
+        failing: Calls in a row that never left, such as to a store that can't be reached.
         paused_for: Seconds until the pause that the store or a failed connection asked for ends.
         quota_used: Calls that count against the quota now.
         halted: True while the store refuses the key.
@@ -398,6 +399,7 @@ class Statistics:
     waiting_single: int = 0
     waiting_import: int = 0
     waiting_on: str | None = None
+    failing: int = 0
     paused_for: float = 0.0
     quota_used: int = 0
     halted: bool = False

@@ -12,29 +12,33 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 from rich.console import Console
 
 from neto_async.cli.screen import Screen
 from neto_async.client import AsyncNetoClient
-from neto_async.errors import ConfigurationError
+from neto_async.errors import ConfigurationError, NetoError
 from neto_async.importing.files import RowFile, open_binary, open_rows
+from neto_async.importing.journal_sqlite import JournalSummary, SqliteJournal
 from neto_async.importing.mapping import ColumnMapping, field_named
 from neto_async.importing.mapping_times import checked_format, zone_named
 from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.run import ImportRun
-from neto_async.outcomes import ImportProgress, NotSent
+from neto_async.outcomes import Added, ImportProgress, NotSent, Statistics
 from neto_async.settings import Settings, credentials_from_env
 
 if TYPE_CHECKING:
@@ -46,6 +50,8 @@ WRONG_USE = 1
 SOME_REFUSED = 2
 SOME_UNKNOWN = 3
 STOPPED = 4
+
+QUESTION = "\nSend them? What is added can't be deleted through the API"
 
 
 def run() -> None:
@@ -87,6 +93,10 @@ class _Options:
     report: Path | None = None
     import_unknown: bool = False
     to_sandbox: bool = False
+    journal: Path | None = None
+    in_doubt: str = "hold"
+    retry_rejected: bool = False
+    earlier: JournalSummary | None = None
 
 
 def _pairs(_context: Any, _parameter: Any, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -137,6 +147,21 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
     metavar="DIR",
     help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv.",
 )
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What remembers the import; by default beside FILE, named after it and the store.",
+)
+@click.option("--no-journal", is_flag=True, help="Remember nothing: a second run adds every row again.")
+@click.option(
+    "--in-doubt",
+    type=click.Choice(["hold", "resend"]),
+    default="hold",
+    show_default=True,
+    help="What to do with rows that an earlier run may have added.",
+)
+@click.option("--retry-rejected", is_flag=True, help="Send rows again that an earlier run saw refused, unmended.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and every invalid row; send nothing.")
 @click.option("--yes", is_flag=True, help="Don't ask before sending; it asks at a terminal only.")
 @click.option("--sandbox", "to_sandbox", is_flag=True, help="Into a store on this machine, not a real one.")
@@ -163,6 +188,10 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     encoding: str | None,
     delimiter: str | None,
     report: Path | None,
+    journal: Path | None,
+    no_journal: bool,
+    in_doubt: str,
+    retry_rejected: bool,
     dry_run: bool,
     yes: bool,
     to_sandbox: bool,
@@ -185,6 +214,9 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         --map Status=Stage --map-value Status="In progress=Recontacting" \\
         --map-value Status="*=Completed"
 
+    A journal beside the file remembers what was added: the same command again, after a crash too, sends what is left
+    and nothing twice. What may have been added is held back.
+
     \b
     Exit codes: 0 all added, 1 wrong use, 2 some rejected or invalid,
     3 some unknown, 4 stopped before the end.
@@ -202,8 +234,18 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         "requests_per_minute": rate,
     }
     ask = not yes and not to_sandbox and sys.stdin.isatty() and sys.stdout.isatty() and file != "-"
+    if journal is not None and no_journal:
+        raise click.UsageError("--journal and --no-journal exclude each other")
     options = _Options(
-        dry_run=dry_run, ask=ask, as_json=as_json, report=report, import_unknown=import_unknown, to_sandbox=to_sandbox
+        dry_run=dry_run,
+        ask=ask,
+        as_json=as_json,
+        report=report,
+        import_unknown=import_unknown,
+        to_sandbox=to_sandbox,
+        journal=None if no_journal else journal or _beside(file, to_sandbox=to_sandbox),
+        in_doubt=in_doubt,
+        retry_rejected=retry_rejected,
     )
     with _opened(file) as binary:
         rows = open_rows(
@@ -214,6 +256,24 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
             delimiter=delimiter,
         )
         return asyncio.run(_import(rows, mapping, limits, options))
+
+
+@neto_async.command(short_help="Say what a journal remembers.")
+@click.argument("journal", type=click.Path(path_type=Path), metavar="JOURNAL")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(journal: Path, as_json: bool) -> int:
+    """
+    Say how far the import of JOURNAL is. The file is checked from end to end, and not changed.
+
+    \b
+    neto-async status calls.csv.www.yournetosite.com.au.journal
+    """
+    summary = SqliteJournal(journal).summary()
+    if as_json:
+        click.echo(json.dumps({**asdict(summary), "created_at": summary.created_at.isoformat()}))
+    else:
+        Screen(Console()).status(summary)
+    return 0
 
 
 @neto_async.command(short_help="See it work, without a store.")
@@ -246,6 +306,15 @@ def sandbox(port: int, as_json: bool) -> int:
     except OSError as error:
         raise ConfigurationError(f"port {port} can't be used: {error.strerror}") from None
     return 0
+
+
+def _beside(file: str, *, to_sandbox: bool) -> Path | None:
+    """Name the journal of a file and the store; None where the same store or file can't come again."""
+    if to_sandbox or file == "-":
+        return None
+    where = os.environ.get("NETO_STORE_URL", "").strip()
+    host = urlsplit(where).netloc.rpartition("@")[2].lower().replace(":", "_")
+    return Path(f"{file}.{host or 'store'}.journal")
 
 
 def _opened(file: str) -> Any:
@@ -302,22 +371,67 @@ async def _import(
         else:
             where = credentials_from_env()
         settings = Settings(**where, **limits)
+        options = evolve(options, earlier=await asyncio.to_thread(_earlier, options, settings))
+        reports = _reports(options.report, rows, plan)
         _show_plan(screen, rows, plan, settings, options)
         if options.dry_run:
             return _dry_run(plan, options)
-        if options.ask and not click.confirm("\nSend them? What is added can't be deleted through the API"):
+        if options.ask and _left(plan, options, mended=True) and not click.confirm(QUESTION):
             screen.say("Nothing was sent.")
             return WRONG_USE
         neto = await stack.enter_async_context(AsyncNetoClient(**where, **limits))
-        return await _send(neto, rows, plan, options, screen)
+        return await _send(neto, LogSource(file=rows, plan=plan), reports, options, screen)
+
+
+def _earlier(options: _Options, settings: Settings) -> JournalSummary | None:
+    """Read the journal of an earlier run, if there was one."""
+    if options.journal is None or not options.journal.exists() or options.journal.stat().st_size == 0:
+        return None
+    summary = SqliteJournal(options.journal).summary()
+    if summary.store != settings.store_url:
+        raise ConfigurationError(
+            f"{options.journal.name} is the journal of an import into {summary.store}, not {settings.store_url}; name "
+            "another journal"
+        )
+    return summary
+
+
+def _left(plan: Plan, options: _Options, *, mended: bool = False) -> int:
+    """Count the rows that will be sent; ``mended``: as if those that were refused had been mended."""
+    earlier = options.earlier
+    if earlier is None:
+        return plan.valid
+    settled = earlier.added
+    settled += 0 if options.in_doubt == "resend" else earlier.in_doubt
+    settled += 0 if mended or options.retry_rejected else earlier.rejected
+    return max(0, plan.valid - settled)
+
+
+def _reports(folder: Path | None, rows: RowFile, plan: Plan) -> Reports | None:
+    if folder is None:
+        return None
+    plain = rows.encoding is not None and rows.encoding.label == "UTF-8"
+    reports = Reports(folder, plan.columns, delimiter=rows.delimiter or ",", mark=not plain)
+    reports.check()
+    return reports
 
 
 def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, options: _Options) -> None:
+    left = _left(plan, options)
     # The first call carries one log; see the engine's "feeling the way".
-    calls = 0 if not plan.valid else 1 + -(-(plan.valid - 1) // settings.batch_size)
-    minutes = None if settings.requests_per_minute is None else calls / settings.requests_per_minute
-    store = "a sandbox on this machine" if options.to_sandbox else settings.store_url
-    screen.plan(rows, plan, store=store, calls=calls, minutes=minutes, every_fault=options.dry_run)
+    calls = 0 if not left else 1 + -(-(left - 1) // settings.batch_size)
+    rate = settings.requests_per_minute
+    screen.plan(
+        rows,
+        plan,
+        store="a sandbox on this machine" if options.to_sandbox else settings.store_url,
+        journal=options.journal,
+        earlier=options.earlier,
+        left=left,
+        calls=calls,
+        seconds=None if rate is None else 60 * calls / rate,
+        every_fault=options.dry_run,
+    )
 
 
 def _dry_run(plan: Plan, options: _Options) -> int:
@@ -339,44 +453,118 @@ def _dry_run(plan: Plan, options: _Options) -> int:
     return code
 
 
-async def _send(neto: AsyncNetoClient, rows: RowFile, plan: Plan, options: _Options, screen: Screen) -> int:
+async def _send(
+    neto: AsyncNetoClient, source: LogSource, reports: Reports | None, options: _Options, screen: Screen
+) -> int:
     began = time.monotonic()
     causes: Counter[str] = Counter()
+    run = neto.import_customer_logs(
+        source,
+        journal=options.journal,
+        in_doubt=options.in_doubt,
+        retry_rejected=options.retry_rejected,
+        reports=reports,
+        read_on=True,
+    )
+    error: Exception | None = None
     screen.say()
-    with ExitStack() as stack:
-        reports = None if options.report is None else stack.enter_context(Reports(options.report, plan.columns))
-        watch = stack.enter_context(screen.progress(plan.rows))
-        async with neto.import_customer_logs(LogSource(file=rows, plan=plan), read_on=True) as importing:
-            with _stopped_by_ctrl_c(importing, screen):
-                async for outcome in importing:
-                    if reports is not None:
-                        reports.write(outcome.context, outcome)
+    try:
+        await _follow(neto, run, source, causes, screen)
+    except (NetoError, OSError) as fault:
+        if isinstance(fault, ConfigurationError) and not run.progress.calls:
+            raise  # nothing was sent
+        error = fault
+    progress = run.progress
+    code = STOPPED if error is not None else _exit_code(progress)
+    seconds = time.monotonic() - began
+    screen.summary(
+        progress,
+        causes,
+        seconds=seconds,
+        report=options.report,
+        journal=options.journal,
+        to_sandbox=options.to_sandbox,
+        error=error,
+        again=shlex.join(["neto-async", *sys.argv[1:]]),
+    )
+    if options.as_json:
+        click.echo(json.dumps(_summary(progress, causes, options, seconds=seconds, error=error, code=code)))
+    return code
+
+
+async def _follow(
+    neto: AsyncNetoClient, run: ImportRun, source: LogSource, causes: Counter[str], screen: Screen
+) -> None:
+    """Watch a run to its end."""
+    warned: set[int] = set()
+    with screen.progress(len(source)) as watch:
+        async with run:
+            with _stopped_by_ctrl_c(run, screen), _told_of_trouble(neto, screen):
+                async for outcome in run:
                     if isinstance(outcome, NotSent):
                         causes[outcome.cause] += 1
-                    watch(importing.progress)
-        progress = importing.progress
-    code = _exit_code(progress)
-    report = None if options.report is None else str(options.report)
-    seconds = time.monotonic() - began
-    screen.summary(progress, causes, seconds=seconds, report=report, to_sandbox=options.to_sandbox)
-    if options.as_json:
-        counts = {name: getattr(progress, name) for name in ("added", "rejected", "invalid", "not_sent", "unknown")}
-        click.echo(
-            json.dumps(
-                {
-                    "dry_run": False,
-                    "rows": progress.finished,
-                    **counts,
-                    "calls": progress.calls,
-                    "seconds": round(seconds, 3),
-                    "stopped": progress.stopped_at is not None,
-                    "not_sent_because": list(causes),
-                    "report": report,
-                    "exit_code": code,
-                }
-            )
-        )
-    return code
+                    elif isinstance(outcome, Added) and outcome.warnings and outcome.attempts[-1].call not in warned:
+                        warned.add(outcome.attempts[-1].call)
+                        screen.warnings(outcome)
+                    watch(run.progress)
+
+
+def _summary(
+    progress: ImportProgress,
+    causes: Counter[str],
+    options: _Options,
+    *,
+    seconds: float,
+    error: Exception | None,
+    code: int,
+) -> dict[str, Any]:
+    counts = {
+        name: getattr(progress, name) for name in ("added", "rejected", "invalid", "not_sent", "unknown", "replayed")
+    }
+    return {
+        "dry_run": False,
+        "rows": progress.finished,
+        **counts,
+        "calls": progress.calls,
+        "seconds": round(seconds, 3),
+        "stopped": progress.stopped_at is not None,
+        "not_sent_because": list(causes),
+        "error": None if error is None else str(error),
+        "journal": None if options.journal is None else str(options.journal),
+        "report": None if options.report is None else str(options.report),
+        "exit_code": code,
+    }
+
+
+@contextmanager
+def _told_of_trouble(neto: AsyncNetoClient, screen: Screen) -> Iterator[None]:
+    """Say so, now and then, while the store can't be reached or asks for a pause."""
+
+    async def look() -> None:
+        said = ""
+        while True:
+            await asyncio.sleep(1.0)
+            trouble = _trouble(neto.statistics())
+            if trouble != said:
+                said = trouble
+                if trouble:
+                    screen.say(trouble)
+
+    task = asyncio.get_running_loop().create_task(look())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _trouble(now: Statistics) -> str:
+    if now.failing:
+        return "The store can't be reached; nothing left. Trying again for some minutes; Ctrl-C stops."
+    if now.waiting_on == "pause":
+        return "The store asked for a pause; going on when it is over. Ctrl-C stops."
+    if now.waiting_on == "probe":
+        return "The store's answers can't be read; trying one row at a time."
+    return ""
 
 
 def _exit_code(progress: ImportProgress) -> int:

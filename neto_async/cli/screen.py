@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rich.markup import escape
@@ -17,9 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from neto_async.importing.files import RowFile
+from neto_async.importing.journal_sqlite import JournalSummary
 from neto_async.importing.plan import Plan
 from neto_async.models import CustomerLog
-from neto_async.outcomes import ImportProgress
+from neto_async.outcomes import Added, ImportProgress
 from neto_async.settings import WireFormat
 from neto_async.wire import VENDOR_NAMES, encode_batch
 
@@ -62,16 +64,41 @@ class Screen:
         self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def plan(
-        self, file: RowFile, plan: Plan, *, store: str, calls: int, minutes: float | None, every_fault: bool
+        self,
+        file: RowFile,
+        plan: Plan,
+        *,
+        store: str,
+        journal: Path | None,
+        earlier: JournalSummary | None,
+        left: int,
+        calls: int,
+        seconds: float | None,
+        every_fault: bool,
     ) -> None:
-        """Show what is going to be done."""
-        read_as = file.encoding.label + (f', columns parted by "{file.delimiter}"' if file.delimiter else "")
-        time = "" if minutes is None else f", about {_duration(minutes * 60)} at the limit"
+        """
+        Show what is going to be done.
+
+        Args:
+            file: What is read.
+            plan: What is in it.
+            store: Where the logs go.
+            journal: What will remember them.
+            earlier: What it remembers already.
+            left: Rows to send.
+            calls: Calls for them.
+            seconds: Time for them at the limit, None without one.
+            every_fault: List all invalid rows.
+        """
         table = Table.grid(padding=(0, 2))
         table.add_row("Store", escape(store))
-        table.add_row("File", escape(f"{file.name} ({read_as})"))
+        table.add_row("File", escape(f"{file.name} ({file.read_as})"))
         table.add_row("Rows", f"{plan.rows:,}: {plan.valid:,} to send, {len(plan.faults):,} invalid")
-        table.add_row("Calls", f"{calls:,}{time}")
+        if earlier is not None:
+            table.add_row("Before", f"{_remembered(earlier)}; {left:,} left to send")
+        if calls:
+            table.add_row("Calls", _calls_ahead(calls, seconds))
+        table.add_row("Journal", "none: a second run adds every row again" if journal is None else escape(str(journal)))
         matched = [_matched(" | ".join(columns), VENDOR_NAMES[name]) for name, columns in plan.mapping.columns.items()]
         table.add_row("Columns", escape(", ".join(matched)))
         if plan.ignored:
@@ -125,11 +152,28 @@ class Screen:
 
         return show
 
+    def warnings(self, added: Added) -> None:
+        """Show the warnings of a call, once."""
+        attempt = added.attempts[-1]
+        neighbour = "; they may concern any of its rows" if attempt.records > 1 else ""
+        self.say(f"Neto warns on call {attempt.call} ({_counted(attempt.records, 'row')}{neighbour}):")
+        for warning in added.warnings:
+            self.say(f"  {warning}")
+
     def summary(
-        self, progress: ImportProgress, causes: Counter[str], *, seconds: float, report: str | None, to_sandbox: bool
+        self,
+        progress: ImportProgress,
+        causes: Counter[str],
+        *,
+        seconds: float,
+        report: Path | None,
+        journal: Path | None,
+        to_sandbox: bool,
+        error: Exception | None,
+        again: str,
     ) -> None:
-        """Say what became of the rows."""
-        self.say(f"\n{progress.finished:,} rows in {progress.calls:,} calls, {seconds:.1f} s")
+        """Say what became of the rows, and what to do next."""
+        self.say(f"\n{_counted(progress.finished, 'row')} in {_counted(progress.calls, 'call')}, {seconds:.1f} s")
         table = Table.grid(padding=(0, 2))
         table.add_column(justify="right")
         for name, (colour, meaning) in LABELS.items():
@@ -137,14 +181,54 @@ class Screen:
             if count or name == "added":
                 table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
         self.console.print(table, highlight=False)
+        if progress.replayed:
+            sent = "" if progress.calls else ": nothing was sent"
+            self.say(f"Of these, {progress.replayed:,} were settled by an earlier run and not sent again{sent}.")
         for cause in causes:
             self.say(f"Not sent because {cause}.")
-        if report:
+        if error is not None:
+            self.say(f"Stopped: {error}")
+        if report is not None:
             self.say(f"Reports: {report}")
         elif progress.added < progress.finished:
-            self.say("Which rows these are, and why: run with --report DIR next time.")
-        if progress.added and not to_sandbox:
-            self.say("This version keeps no journal: importing the file again adds every row again.")
+            self.say("Which rows these are, and why: run it with --report DIR.")
+        stopped = progress.not_sent > 0 or error is not None
+        self._what_next(journal, again, stopped=stopped, kept=to_sandbox or not progress.added)
+
+    def _what_next(self, journal: Path | None, again: str, *, stopped: bool, kept: bool) -> None:
+        if journal is not None and stopped:
+            self.say(f"To go on with what is left, nothing twice:\n  {again}")
+        elif journal is None and not kept:
+            self.say("No journal was kept: importing the file again adds every row again.")
+
+    def status(self, summary: JournalSummary) -> None:
+        """Show what a journal remembers."""
+        table = Table.grid(padding=(0, 2))
+        table.add_row("Store", escape(summary.store))
+        table.add_row("Begun", f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {_counted(summary.runs, 'run')} so far")
+        table.add_row("Rows", _remembered(summary))
+        if summary.rows is None:
+            end = "The last run did not come to the end of its file: run the same import again."
+        else:
+            end = f"The last run came to the end of its file, of {_counted(summary.rows, 'row')}."
+        self.console.print(table, highlight=False)
+        self.say(end)
+
+
+def _remembered(summary: JournalSummary) -> str:
+    parts = [f"{summary.added:,} added"]
+    parts += [f"{summary.rejected:,} refused"] if summary.rejected else []
+    parts += [f"{summary.in_doubt:,} in doubt"] if summary.in_doubt else []
+    return ", ".join(parts)
+
+
+def _calls_ahead(calls: int, seconds: float | None) -> str:
+    time = "" if seconds is None else f", about {_duration(seconds)} at the limit"
+    return f"{calls:,}{time}" + ("; the first carries one log" if calls > 1 else "")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _matched(columns: str, vendor: str) -> str:
@@ -153,8 +237,8 @@ def _matched(columns: str, vendor: str) -> str:
 
 def _state(progress: ImportProgress) -> str:
     problems = progress.rejected + progress.invalid + progress.not_sent + progress.unknown
-    left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
-    return f"{progress.added:,} added, {problems:,} not, {progress.calls:,} calls{left}"
+    left = f", {_duration(progress.seconds_left)} left" if progress.seconds_left else ""
+    return f"{progress.added:,} added, {problems:,} not, {_counted(progress.calls, 'call')}{left}"
 
 
 def _duration(seconds: float) -> str:

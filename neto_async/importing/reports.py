@@ -2,20 +2,21 @@
 Reports that a person can act on: four CSV files, each row the input's own with what became of it.
 
 They hold what customers and staff wrote, so only their owner can read them. The cells are the input's to the letter: a
-cell that begins with "=" is not disarmed, since a mended file has to import as it was. May import: files_rows,
-outcomes, errors.
+cell that begins with "=" is not disarmed, since a mended file has to import as it was. A folder belongs to one journal:
+a later run of it writes the files anew, and takes over Neto's words on rows that stay refused, which no journal
+keeps. May import: files_rows, outcomes, errors.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any
 
-from neto_async.errors import ConfigurationError
+from neto_async.errors import ConfigurationError, JournalError
 from neto_async.importing.files_rows import RAW_COLUMN, Row
 from neto_async.outcomes import Added, Invalid, NotSent, Outcome, Rejected, Unknown
 
@@ -28,60 +29,165 @@ FILES: dict[type[Outcome], str] = {
     Unknown: "unknown",
     NotSent: "not_sent",
 }
-OURS = ("neto_line", "neto_outcome", "neto_reason", "neto_log_id", RAW_COLUMN)
+OURS = ("neto_row", "neto_line", "neto_outcome", "neto_reason", "neto_log_id", RAW_COLUMN)
+
+OWNER = ".journal"
+"""The file in a folder that says which journal its reports belong to."""
+
+EARLIER = ".rejected-earlier.csv"
+"""Refused rows of earlier runs, until a run has come to the end of its source."""
+
+FORGOTTEN = "refused by an earlier run; its reason stood in that run's report alone"
 
 
 class Reports:
     """
     Write ``added.csv``, ``rejected.csv`` (with invalid), ``unknown.csv`` and ``not_sent.csv`` as a run goes.
 
+    Each outcome's context must be the `Row` it is of, as with `LogSource`. UTF-8, with the mark at its start that Excel
+    needs where the input was not plain UTF-8 itself.
+
     Args:
         folder: Made if need be.
         columns: The input's own.
-
-    Raises:
-        ConfigurationError: The folder holds reports already, or can't be written to.
+        delimiter: What stands between cells.
+        mark: Begin the files with a byte order mark.
     """
 
-    def __init__(self, folder: Path, columns: tuple[str, ...]) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: str | os.PathLike[str], columns: tuple[str, ...], *, delimiter: str = ",", mark: bool = False
+    ) -> None:
+        self._folder = Path(folder)
         self._columns = columns
+        self._delimiter = delimiter
+        self._encoding = "utf-8-sig" if mark else "utf-8"
         self._files = ExitStack()
+        self._handles: dict[str, IO[str]] = {}
         self._writers: dict[str, Any] = {}
+        self._reasons: dict[int, str] = {}  # Neto's words on rows that earlier runs saw refused, by row from 1
 
-    def __enter__(self) -> Self:
+    def check(self) -> None:
+        """
+        Look, before anything is sent, whether the folder could take reports; nothing in it is changed.
+
+        Raises:
+            ConfigurationError: It is no folder, or can't be written to, or holds reports that no journal owns.
+        """
+        if self._holds_reports() and not (self._folder / OWNER).exists():
+            raise self._taken()
+        nearest = next(path for path in (self._folder, *self._folder.absolute().parents) if path.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"{self._folder} can't hold reports: {nearest} can't be written to")
+
+    def open(self, journal: str | None) -> None:
+        """
+        Make the files.
+
+        Args:
+            journal: The identity of the run's journal, None without one.
+
+        Raises:
+            ConfigurationError: The folder holds the reports of another import, or can't be written to.
+        """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claim(journal)
+            self._keep_reasons()
             for name in dict.fromkeys(FILES.values()):
-                self._writers[name] = self._open(self._folder / f"{name}.csv")
-        except FileExistsError:
-            self._files.close()
-            raise ConfigurationError(
-                f"{self._folder} holds the reports of another import; name another folder"
-            ) from None
+                self._start(name)
         except OSError as error:
-            self._files.close()
+            self.close(complete=False)
             raise ConfigurationError(f"{self._folder} can't be written to: {error.strerror}") from None
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._files.close()
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """
+        Write down what became of rows; what Neto said of refused ones is on disk when it returns.
 
-    def write(self, row: Row, outcome: Outcome) -> None:
-        """Write down what became of a row."""
+        Raises:
+            JournalError: They could not be written.
+        """
+        try:
+            for outcome in outcomes:
+                self._writers[FILES[type(outcome)]].writerow(self._line(outcome))
+            for handle in self._handles.values():
+                handle.flush()
+            if any(isinstance(outcome, Rejected) for outcome in outcomes):
+                os.fsync(self._handles["rejected"].fileno())
+        except OSError as error:
+            raise JournalError(f"the reports in {self._folder} can't be written: {error.strerror}") from None
+
+    def close(self, *, complete: bool) -> None:
+        """Let go of the files; ``complete`` where every row of the source has its outcome in them."""
+        with suppress(OSError):  # a full disk: `write` has said so
+            self._files.close()
+        if complete:
+            (self._folder / EARLIER).unlink(missing_ok=True)
+
+    # -- the folder ---------------------------------------------------------------------------------------------
+
+    def _claim(self, journal: str | None) -> None:
+        owner = self._folder / OWNER
+        if self._holds_reports() and not (owner.exists() and owner.read_text(encoding="ascii") == journal):
+            raise self._taken()
+        if journal is not None:
+            with _private(owner, "w", encoding="ascii") as file:
+                file.write(journal)
+
+    def _holds_reports(self) -> bool:
+        return any((self._folder / f"{name}.csv").exists() for name in FILES.values())
+
+    def _taken(self) -> ConfigurationError:
+        return ConfigurationError(f"{self._folder} holds the reports of another import; name another folder")
+
+    def _keep_reasons(self) -> None:
+        """Read Neto's words of earlier runs, and keep them aside until this run has come to its end."""
+        earlier, rejected = self._folder / EARLIER, self._folder / "rejected.csv"
+        for path in (earlier, rejected):
+            self._reasons.update(_reasons_in(path))
+        if self._reasons:
+            aside = earlier.with_suffix(".new")
+            with _private(aside, "w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows([("neto_row", "neto_reason"), *self._reasons.items()])
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(earlier)
+
+    def _start(self, name: str) -> None:
+        file = self._files.enter_context(
+            _private(self._folder / f"{name}.csv", "w", encoding=self._encoding, newline="")
+        )
+        self._handles[name] = file
+        self._writers[name] = csv.writer(file, delimiter=self._delimiter)
+        self._writers[name].writerow([*self._columns, *OURS])
+
+    def _line(self, outcome: Outcome) -> list[object]:
+        row: Row = outcome.context
         cells = row.values
         own = [_cell(cells.get(column)) for column in self._columns]
-        ours = [row.line, type(outcome).__name__, _reason(outcome), getattr(outcome, "log_id", ""), row.raw or ""]
-        self._writers[FILES[type(outcome)]].writerow([*own, *ours])
+        reason = _reason(outcome)
+        if isinstance(outcome, Rejected) and outcome.replayed:
+            reason = self._reasons.get(outcome.index + 1, FORGOTTEN)
+        log_id = getattr(outcome, "log_id", "")
+        return [*own, outcome.index + 1, row.line, type(outcome).__name__, reason, log_id, row.raw or ""]
 
-    def _open(self, path: Path) -> Any:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        file = self._files.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline="", buffering=1))
-        writer = csv.writer(file)
-        writer.writerow([*self._columns, *OURS])
-        return writer
+
+def _private(path: Path, mode: str, *, encoding: str, newline: str | None = None) -> IO[str]:
+    return open(path, mode, encoding=encoding, newline=newline, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _reasons_in(path: Path) -> Iterator[tuple[int, str]]:
+    """Read a report, of which a crash may have cut the last row."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        header = file.readline()
+        file.seek(0)
+        delimiter = next((mark for mark in "\t;|" if f"{mark}neto_reason{mark}" in header), ",")
+        with suppress(csv.Error):
+            for cells in csv.DictReader(file, delimiter=delimiter):
+                row, reason = cells.get("neto_row") or "", cells.get("neto_reason")
+                if row.isdigit() and reason and cells.get("neto_outcome") != Invalid.__name__ and reason != FORGOTTEN:
+                    yield int(row), reason
 
 
 def _cell(value: object) -> str:

@@ -310,6 +310,7 @@ class Engine:
             # A copy: another thread may read this while the loop serves the runs.
             waiting_import=sum(feed.waiting for feed in tuple(self._runs)),
             waiting_on=self._waiting_on,
+            failing=self._failures,
             paused_for=max(0.0, self._paused_until() - now),
             quota_used=self.quota.used,
             halted=self._halt_probe_at is not None,

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -53,6 +54,11 @@ def calls(tmp_path: Path) -> Path:
     file = tmp_path / "calls.csv"
     file.write_text(f'{HEADER}ann,Completed,"one, two"\nbob,recontacting,"a\nb"\ncy,,fine\n', encoding="utf-8")
     return file
+
+
+def rewrite(file: Path, before: str, after: str) -> None:
+    """Change a file in place."""
+    file.write_text(file.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
 
 async def test_demo() -> None:
@@ -149,7 +155,9 @@ async def test_reports_can_be_mended(store: NetoSandbox, tmp_path: Path) -> None
     rejected.write_text(mended, encoding="utf-8")
     again = await run("import", str(rejected), store=store)
     added_again = await run("import", str(report / "added.csv"), store=store)
-    in_use = await run("import", str(file), "--report", str(report), store=store)
+    other = tmp_path / "other.csv"
+    other.write_text(f"{HEADER}d,,other\n", encoding="utf-8")
+    in_use = await run("import", str(other), "--report", str(report), store=store)
 
     assert [("a", "2", "Rejected"), ("b", "3", "Invalid")] == [
         (row["Username"], row["neto_line"], row["neto_outcome"]) for row in rows
@@ -192,7 +200,7 @@ async def test_refused_key(store: NetoSandbox, calls: Path) -> None:
         (["calls.csv", "--no-such-option"], "--no-such-option"),
         (["calls.csv"], "NETO_STORE_URL"),
         (["other.csv"], "AllocatedTo"),
-        (["book.xlsx"], "CSV UTF-8"),
+        (["book.xlsx"], "Excel"),
     ],
 )
 async def test_wrong_use(calls: Path, words: list[str], says: str) -> None:
@@ -205,3 +213,134 @@ async def test_wrong_use(calls: Path, words: list[str], says: str) -> None:
     assert (1, "") == (ran.code, ran.out)
     assert says in ran.err
     assert "Traceback" not in ran.err
+
+
+async def test_a_finished_import_sends_nothing_again(store: NetoSandbox, calls: Path) -> None:
+    """A second run of a finished file says what the first added, sends nothing and ends as the first."""
+    first = await run("import", str(calls), store=store)
+    second = await run("import", str(calls), store=store)
+    summary = (await run("import", str(calls), "--json", store=store)).summary
+
+    assert (0, 0, 3) == (first.code, second.code, len(store.logs))
+    assert "3 were settled by an earlier run and not sent again: nothing was sent" in second.out
+    assert (3, 3, 0) == (summary["added"], summary["replayed"], summary["calls"])
+
+
+async def test_rows_in_doubt_are_held(store: NetoSandbox, calls: Path) -> None:
+    """What an earlier run left in doubt is not sent unless asked for; mended and new rows are."""
+    store.faults.next(faults.Reset(saves=True))
+    report = calls.parent / "report"
+
+    doubtful = await run("import", str(calls), "--batch-size", "1", "--report", str(report), store=store)
+    held = await run("import", str(calls), "--report", str(report), store=store)
+    with (report / "unknown.csv").open(encoding="utf-8", newline="") as lines:
+        unknown = [row["neto_row"] for row in csv.DictReader(lines)]
+    resent = await run("import", str(calls), "--in-doubt", "resend", store=store)
+
+    assert (3, 3, 0) == (doubtful.code, held.code, resent.code)
+    assert ["1"] == unknown
+    assert ["ann", "ann", "bob", "cy"] == sorted(str(log.username) for log in store.logs)
+
+
+async def test_reasons_outlive_the_run(store: NetoSandbox, calls: Path) -> None:
+    """A row that stays refused keeps Neto's words in its report, though the journal holds no texts."""
+    store.refuse_when(lambda fields: fields.get("Notes") == "fine")
+    report = calls.parent / "report"
+
+    await run("import", str(calls), "--report", str(report), store=store)
+    before = (report / "rejected.csv").read_text(encoding="utf-8")
+    again = await run("import", str(calls), "--report", str(report), store=store)
+
+    assert 2 == again.code
+    assert before == (report / "rejected.csv").read_text(encoding="utf-8")
+    assert "Rejected" in before
+    assert {"added.csv", "not_sent.csv", "rejected.csv", "unknown.csv", ".journal"} == {
+        file.name for file in report.iterdir()
+    }
+
+
+async def test_refused_rows_go_again_when_mended_or_asked_for(store: NetoSandbox, calls: Path) -> None:
+    """A refused row is sent again once it has changed, or where the user wants it."""
+    store.refuse_when(lambda fields: fields.get("Notes") == "fine")
+    await run("import", str(calls), store=store)
+    asked = await run("import", str(calls), "--retry-rejected", "--json", store=store)
+    rewrite(calls, "fine", "mended")
+    mended = await run("import", str(calls), "--json", store=store)
+
+    assert (2, 1) == (asked.code, asked.summary["calls"])
+    assert (0, 1, 2) == (mended.code, mended.summary["calls"], mended.summary["replayed"])
+
+
+async def test_another_source_or_store_is_refused(store: NetoSandbox, calls: Path) -> None:
+    """A file whose added rows have changed, and another store, are refused before anything is sent."""
+    journal = str(calls.parent / "it.journal")
+    await run("import", str(calls), "--journal", journal, store=store)
+    rewrite(calls, "fine\n", "other\ndee,,new\n")
+
+    changed = await run("import", str(calls), "--journal", journal, store=store)
+    async with NetoSandbox(requests_per_minute=None) as other:
+        elsewhere = await run("import", str(calls), "--journal", journal, store=other)
+        assert [] == list(other.logs)
+
+    assert (1, 1) == (changed.code, elsewhere.code)
+    assert "record 3 of the source" in changed.err
+    assert "journal of an import into" in elsewhere.err
+    assert 3 == len(store.logs)
+
+
+async def test_status(store: NetoSandbox, calls: Path) -> None:
+    """``status`` says what a journal remembers, to people and programs; what is none is refused."""
+    journal = calls.parent / "it.journal"
+    await run("import", str(calls), "--journal", str(journal), store=store)
+
+    shown = await run("status", str(journal))
+    told = await run("status", str(journal), "--json")
+    wrong = await run("status", str(calls))
+
+    assert (0, 0, 1) == (shown.code, told.code, wrong.code)
+    assert "3 added" in shown.out
+    assert (3, 3, 0) == (told.summary["added"], told.summary["rows"], told.summary["in_doubt"])
+    assert "is not a journal" in wrong.err
+
+
+async def test_no_journal(store: NetoSandbox, calls: Path) -> None:
+    """Without a journal nothing is remembered, and the summary says so."""
+    ran = await run("import", str(calls), "--no-journal", store=store)
+    both = await run("import", str(calls), "--no-journal", "--journal", "x", store=store)
+
+    assert (0, 1) == (ran.code, both.code)
+    assert "importing the file again adds every row again" in ran.out
+    assert ["calls.csv"] == [file.name for file in calls.parent.iterdir()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_interrupted(store: NetoSandbox, tmp_path: Path, how: signal.Signals) -> None:
+    """Broken off in the middle, the next run sends what is left, and each row is in the store once or in doubt."""
+    file = tmp_path / "calls.csv"
+    file.write_text(HEADER + "".join(f"u{row},,note {row}\n" for row in range(60)), encoding="utf-8")
+    release = asyncio.Event()
+    store.faults.next(None, None, None, None, faults.Late(until=release))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NETO_")}
+    environment |= {"NETO_STORE_URL": store.url, "NETO_USERNAME": "sandbox", "NETO_API_KEY": store.api_key}
+    words = ("import", str(file), "--batch-size", "2", "--max-concurrency", "1")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, *words), env=environment, stdout=-1, stderr=-1
+    )
+    await store.until(lambda: store.log_count == 9)
+    process.send_signal(how)
+    if how is signal.SIGKILL:
+        await process.wait()
+    release.set()
+    out, _ = await process.communicate()
+
+    again = await run(*words, "--json", store=store)
+
+    if how is signal.SIGINT:
+        assert 4 == process.returncode
+        assert "To go on with what is left" in out.decode()
+    assert (0 if how is signal.SIGINT else 3) == again.code
+    notes = [log.notes for log in store.logs]
+    assert len(notes) == len(set(notes))
+    assert 60 == again.summary["added"] + again.summary["unknown"]
+    assert again.summary["added"] <= len(notes)
