@@ -35,7 +35,7 @@ def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
     for position, (name, value) in enumerate(mapping.items(), start=1):
         field = FIELD_OF.get(name.lower()) if isinstance(name, str) else None
         if field is None:
-            errors.append(f"name {position} of {len(mapping)} is no field of a customer log: {_names()}")
+            errors.append(f"name {position} of {len(mapping)} is no field of a customer log; the fields are {_names()}")
         elif field in fields:
             errors.append(f"{field}: given twice")
         else:

@@ -30,7 +30,7 @@ _PROBE = datetime(2023, 11, 25, 17, 45, tzinfo=timezone.utc)
 """No two of its numbers are alike, so what a format loses shows when it is written and read back."""
 
 
-def read_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) -> datetime | None:
+def read_time(text: str | date, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) -> datetime | None:
     """
     Read a moment.
 
@@ -38,7 +38,7 @@ def read_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) 
     skips is read with the offset from before the jump (``fold=0`` of the standard library, PEP 495).
 
     Args:
-        text: As it stands in the file.
+        text: As it stands in the file; from a workbook a date or a datetime.
         zone: For times without a zone.
         formats: In place of ISO 8601, as `datetime.strptime` has them.
 
@@ -53,7 +53,7 @@ def read_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) 
     return None if found is None else _in_zone(found, zone)
 
 
-def read_day_or_time(text: str, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) -> date | datetime | None:
+def read_day_or_time(text: str | date, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) -> date | datetime | None:
     """
     Read a calendar day, or a moment where the text has a time of day.
 
@@ -114,7 +114,11 @@ def checked_format(given: str) -> str:
     return given
 
 
-def _parse(text: str, formats: tuple[str, ...]) -> datetime | None:
+def _parse(text: str | date, formats: tuple[str, ...]) -> datetime | None:
+    if isinstance(text, datetime):
+        return text
+    if isinstance(text, date):
+        return datetime.combine(text, time())
     text = text.strip()
     if not text or text in _EMPTY:
         return None
@@ -127,24 +131,29 @@ def _parse_iso(text: str) -> datetime:
         if match:
             return datetime.fromisoformat(text.upper().replace(" Z", "Z").replace(" +", "+").replace(" -", "-"))
     except ValueError:
-        raise ValueError("no such day or time in the calendar") from None
+        raise ValueError(_NO_SUCH_DAY) from None
     raise ValueError(
-        "not a time that can be read for certain; write YYYY-MM-DD HH:MM:SS, or give its form, as in "
-        '--date-format "%d/%m/%Y" (the order of day and month is never guessed)'
+        "not a time that can be read for certain; write YYYY-MM-DD, YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS, with or "
+        'without a zone such as +10:00 or Z, or give the file\'s own form, as in --date-format "%d/%m/%Y" (the order '
+        "of day and month is never guessed)"
     )
+
+
+_NO_SUCH_DAY = "no such day or time: the form is right, and the calendar has none such"
 
 
 def _parse_as(text: str, formats: tuple[str, ...]) -> datetime:
     found = set()
+    missing = False  # a form fits, and its day or time does not exist
     for form in formats:
         try:
             found.add(datetime.strptime(text, form))  # noqa: DTZ007 - the zone is looked at by the caller
-        except ValueError:
-            continue
+        except ValueError as error:
+            # The standard library says it in words alone, the same in all its versions up to now.
+            missing |= not str(error).startswith(("time data", "unconverted data"))
     if not found:
-        raise ValueError(
-            "not a time of the date format given" if len(formats) == 1 else "not a time of any date format given"
-        )
+        kind = "the date format given" if len(formats) == 1 else "any date format given"
+        raise ValueError(_NO_SUCH_DAY if missing else f"not a time of {kind}: {', '.join(formats)}")
     if len(found) > 1:
         raise ValueError("the date formats given read it differently; give one of them alone")
     return found.pop()
