@@ -133,7 +133,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()  # one for each call under way
         self._calls: set[_Call] = set()  # the same calls
         self._number = 0  # of the last call that began
-        self._owed = 0  # calls of the single lane, less `SINGLES_TO_A_RUN` for each of runs, while runs waited
+        self._owed = 0  # calls of the single lane while runs waited, less `SINGLES_TO_A_RUN` for each call of a run
 
         self._pump_due = False  # a pump stands in the loop's queue
         self._timer: Timer | None = None  # pumps when what the next call waits for has come
@@ -420,7 +420,8 @@ class Engine:
             self._owed = max(0, self._owed - SINGLES_TO_A_RUN)
             self._runs.remove(feed)
             self._runs.append(feed)
-        elif any(run.ready() for run in self._runs):
+        elif self._owed < SINGLES_TO_A_RUN or any(run.ready() for run in self._runs):
+            # Where no run waits, the next one to come has the first turn, and no more.
             self._owed += 1
 
     def _seal(self, feed: Feed, piece: Piece) -> bytes | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from enum import Enum
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
 import attrs
+import orjson
 import pytest
+import xmltodict
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
@@ -17,6 +21,20 @@ from lxml import etree
 from neto_async.models import CustomerLog, CustomerLogStatus
 from neto_async.settings import WireFormat
 from neto_async.wire import VENDOR_NAMES, encode_batch, fingerprint, request_headers
+from neto_async.wire import encoding as with_orjson
+
+
+def encoding_without(missing):
+    """Load the module anew, as it is where a package is not installed."""
+    spec = importlib.util.spec_from_file_location("encoding_without", with_orjson.__file__)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, missing, None)
+        spec.loader.exec_module(module)
+    return module
+
+
+without_orjson = encoding_without("orjson")
 
 CARRIABLE = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
 AWKWARD = st.sampled_from(
@@ -97,6 +115,35 @@ def test_both_formats_carry_the_same_text(logs, zone):
     assert rows == read_lxml(as_xml)
 
 
+@given(st.lists(LOGS, min_size=1, max_size=4), ZONES)
+@example([CustomerLog(notes="\r&\n<\t>\"'\x7f\x85]]>&#13;")], timezone.utc)
+def test_xml_is_what_xmltodict_writes_and_reads(logs, zone):
+    """The XML is to the byte what xmltodict writes, carriage returns as references, and what it reads back."""
+    rows = [expected(log, zone) for log in logs]
+    written = xmltodict.unparse({"AddCustomerLog": {"CustomerLogs": {"CustomerLog": rows}}}).replace("\r", "&#13;")
+    body = encode_batch(logs, WireFormat.XML, zone=zone)
+    assert written.encode() == body
+    read = xmltodict.parse(body, strip_whitespace=False, force_list=("CustomerLog",))
+    assert rows == read["AddCustomerLog"]["CustomerLogs"]["CustomerLog"]
+
+
+@given(st.lists(LOGS, min_size=1, max_size=4), ZONES)
+@example([CustomerLog(notes='\r\n\t\x7f\x85\u2028\U0001f600/\\"')], timezone.utc)
+def test_json_means_the_same_whoever_writes_it(logs, zone):
+    """With orjson installed and without it a JSON body has the same meaning, in the same order, and no blanks."""
+    with_it = with_orjson.encode_batch(logs, WireFormat.JSON, zone=zone)
+    without_it = without_orjson.encode_batch(logs, WireFormat.JSON, zone=zone)
+    for read in (json.loads, orjson.loads):
+        assert repr(read(without_it)) == repr(read(with_it))
+    assert len(with_it) == len(without_it)
+
+
+def test_orjson_is_used_where_installed():
+    """The library that writes JSON is orjson, and the standard library's json where orjson is missing."""
+    assert orjson.dumps is with_orjson._dump_json
+    assert without_orjson._dump_with_json is without_orjson._dump_json
+
+
 @given(LOGS, LOGS, st.sampled_from(WireFormat))
 def test_fields_stand_in_the_vendors_order(one, other, wire_format):
     """Fields come in the order of the vendor's page, whichever are set, and records in the order given."""
@@ -120,7 +167,10 @@ def test_names_are_the_vendors():
     assert [attribute.name for attribute in attrs.fields(CustomerLog)] == list(VENDOR_NAMES)
 
 
-def test_json_to_the_byte():
+@pytest.mark.parametrize(
+    "encode_batch", [with_orjson.encode_batch, without_orjson.encode_batch], ids=["orjson", "json"]
+)
+def test_json_to_the_byte(encode_batch):
     """A JSON body is compact UTF-8, its records always a list."""
     body = encode_batch([CustomerLog(notes="Grüße", status="Completed")], WireFormat.JSON)
     assert '{"CustomerLogs":{"CustomerLog":[{"Status":"Completed","Notes":"Grüße"}]}}'.encode() == body
@@ -221,6 +271,19 @@ def test_batches_concatenate(logs, wire_format, data):
     cut = data.draw(st.integers(1, len(logs) - 1))
     whole = read(encode_batch(logs, wire_format))
     assert whole == read(encode_batch(logs[:cut], wire_format)) + read(encode_batch(logs[cut:], wire_format))
+
+
+class Moment(datetime):
+    """A caller's own kind of datetime, which shows itself otherwise."""
+
+    def isoformat(self, *_args, **_kwargs):
+        return "soon"
+
+
+def test_subclasses_of_datetime_are_their_time():
+    """The time of a datetime's subclass is sent, not what its isoformat says."""
+    log = CustomerLog(last_contacted=Moment(2026, 11, 5, 9, 0, tzinfo=timezone.utc))
+    assert [{"LastContacted": "2026-11-05 09:00:00"}] == read_json(encode_batch([log], WireFormat.JSON))
 
 
 KEY = bytes(range(32))
