@@ -31,7 +31,7 @@ class CustomerLogStatus(StrEnum):
 MAX_LENGTHS = {"allocated_to": 255, "follow_up_type": 50, "username": 25, "customer_name": 100}
 """Characters that each text may have at most; Notes has no length on the vendor's page."""
 
-_UNCARRIABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNCARRIABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What the Char production of XML 1.0 (section 2.2) leaves out. JSON is held to the same: both carry the same text."""
 
 _EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)

@@ -256,7 +256,7 @@ def _agreed(place: Severity, code: Severity) -> Severity:
     return said.pop() if len(said) == 1 else Severity.CONTRADICTORY if said else Severity.UNSAID
 
 
-_UNCARRIABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNCARRIABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What XML can't carry. JSON can, by escapes: lone surrogates that no file takes, and codes that steer a terminal."""
 
 
