@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from neto_async.errors import ConfigurationError, InvalidRecordError
 from neto_async.importing.items import read_item
-from neto_async.importing.journal_sqlite import SqliteJournal
 from neto_async.importing.resuming import InDoubt
 from neto_async.importing.run import ImportRun
 from neto_async.models import CustomerLog
@@ -250,7 +249,7 @@ class AsyncNetoClient:
             source,
             read_on=read_on,
             max_rejected=max_rejected,
-            journal=SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else journal,
+            journal=_journal(journal),
             reports=reports,
             in_doubt=what_of_doubt,
             retry_rejected=retry_rejected,
@@ -356,6 +355,14 @@ class AsyncNetoClient:
             raise ConfigurationError("the client belongs to another event loop; make one in each loop")
         if not closing and self._transport.closed and self._closing is None:
             raise ConfigurationError("the http_client handed in is closed")
+
+
+def _journal(journal: str | os.PathLike[str] | Journal | None) -> Journal | None:
+    if not isinstance(journal, str | os.PathLike):
+        return journal
+    from neto_async.importing.journal_sqlite import SqliteJournal  # noqa: PLC0415 - most programs never need SQLite
+
+    return SqliteJournal(journal)
 
 
 def _valid(log: CustomerLog | Mapping[str, Any], context: Any) -> CustomerLog:

@@ -8,7 +8,6 @@ May import: exchange, wire (headers), settings. Works with `httpx.AsyncClient` a
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -144,6 +143,8 @@ class _Remaining(dict[str, float]):
 
 
 def _credentials(settings: Settings) -> dict[str, str]:
+    from importlib.metadata import version  # noqa: PLC0415 - a twentieth of the whole import, for one word
+
     headers = {"NETOAPI_KEY": settings.api_key, "User-Agent": f"neto-async/{version('neto_async')}"}
     if settings.username is not None:
         headers["NETOAPI_USERNAME"] = settings.username
