@@ -194,8 +194,9 @@ class ImportRun:
     async def _read(self) -> None:
         try:
             if isinstance(self._source, AsyncIterable):
-                # Such a source may wait for something: what is there may go.
-                self._feed.partial = True
+                # Such a source may wait for something, so what is there may go; one that can be read without
+                # waiting as well, such as a file's, fills its calls.
+                self._feed.partial = not isinstance(self._source, Iterable)
                 async for item in self._source:
                     if not await self._take(item):
                         return
