@@ -1,5 +1,41 @@
 """
 Many records: the sources they come from, the run that streams them, and the reports on them.
 
-May import: sending, wire, models, outcomes, errors.
+What a program needs in order to import files as the command does can be imported from here; it is loaded when it is
+first asked for, since the client needs none of it. May import: sending, wire, models, outcomes, errors.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neto_async.importing.files import FileFormat, Row, RowFile, open_binary, open_rows
+    from neto_async.importing.mapping import ColumnMapping
+    from neto_async.importing.plan import LogSource, Plan, make_plan
+
+__all__ = [
+    "ColumnMapping",
+    "FileFormat",
+    "LogSource",
+    "Plan",
+    "Row",
+    "RowFile",
+    "make_plan",
+    "open_binary",
+    "open_rows",
+]
+
+_MODULES = {
+    "files": ("FileFormat", "Row", "RowFile", "open_binary", "open_rows"),
+    "mapping": ("ColumnMapping",),
+    "plan": ("LogSource", "Plan", "make_plan"),
+}
+_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)

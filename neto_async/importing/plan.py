@@ -1,13 +1,16 @@
 """
 What an import of a file is going to do, found out before anything is sent, and the source that then does it.
 
-May import: files, mapping, models, errors, wire (the vendor's names).
+May import: files, mapping, models, errors, wire (the vendor's names), sending (waiting).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from itertools import islice
+from typing import TypeAlias
 
 from attrs import Factory, define, field, frozen
 
@@ -16,11 +19,15 @@ from neto_async.importing.files import RowFile
 from neto_async.importing.files_rows import Row, is_report_column
 from neto_async.importing.mapping import ColumnMapping, folded
 from neto_async.models import CustomerLog
+from neto_async.sending.waiting import wait_through_cancellation
 from neto_async.wire import VENDOR_NAMES
 
 __all__ = ["LogSource", "Plan", "make_plan"]
 
 SAMPLES = 3
+
+CHUNK = 256
+"""Rows read in one go in a thread: a few milliseconds of work."""
 
 
 @define(kw_only=True)
@@ -96,6 +103,10 @@ class LogSource:
     """
     The logs of a file, each row as the context of its own; its length lets a run say how long it takes.
 
+    ``for`` reads where it stands; ``async for``, and so an import, reads in a worker thread, a chunk of rows at a time.
+    What the file raises comes out as it is, after the rows before it. No thread is left reading when a loop is left
+    or cancelled, which therefore waits for the chunk in hand.
+
     Attributes:
         file: The rows.
         plan: How they become logs, and how many there are.
@@ -113,6 +124,30 @@ class LogSource:
                 yield self.plan.mapping.log_from(row), row
             except InvalidRecordError as error:
                 yield error, row
+
+    async def __aiter__(self) -> AsyncIterator[tuple[CustomerLog | InvalidRecordError, Row]]:
+        pairs = iter(self)
+        while True:
+            chunk, error = await wait_through_cancellation(asyncio.to_thread(_chunk, pairs))
+            for pair in chunk:
+                yield pair
+            if error is not None:
+                raise error
+            if not chunk:
+                return
+
+
+def _chunk(pairs: Iterator[_Pair]) -> tuple[list[_Pair], Exception | None]:
+    chunk: list[_Pair] = []
+    try:
+        for pair in islice(pairs, CHUNK):
+            chunk.append(pair)  # noqa: PERF402 - what comes before an error has to stay
+    except Exception as error:  # noqa: BLE001 - raised in the caller's loop, after the rows before it
+        return chunk, error
+    return chunk, None
+
+
+_Pair: TypeAlias = tuple[CustomerLog | InvalidRecordError, Row]
 
 
 def _columns(file: RowFile) -> tuple[str, ...]:
