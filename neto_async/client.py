@@ -169,8 +169,7 @@ class AsyncNetoClient:
         self._check_usable()
         seconds = self._settings.give_up_after if give_up_after is None else give_up_after
         require_positive("give_up_after", seconds)
-        valid = _valid(log, context)
-        entry = self._engine.submit(valid, context, seconds)
+        entry = self._engine.submit(self._valid(log, context), context, seconds)
         try:
             outcome = await entry.waiter
         except asyncio.CancelledError:
@@ -345,6 +344,14 @@ class AsyncNetoClient:
             seconds=clock.monotonic() - began,
         )
 
+    def _valid(self, log: CustomerLog | Mapping[str, Any], context: Any) -> CustomerLog:
+        valid, record, _, errors = read_item((log, None))
+        if valid is None:
+            fate = Invalid(index=0, record=record, context=context, errors=errors)  # type: ignore[arg-type]
+            self._engine.count(fate)
+            raise InvalidRecordError(errors, fate=fate)
+        return valid
+
     def _check_usable(self, *, closing: bool = False) -> None:
         loop = asyncio.get_running_loop()
         if self._pid != os.getpid():
@@ -363,14 +370,6 @@ def _journal(journal: str | os.PathLike[str] | Journal | None) -> Journal | None
     from neto_async.importing.journal_sqlite import SqliteJournal  # noqa: PLC0415 - most programs never need SQLite
 
     return SqliteJournal(journal)
-
-
-def _valid(log: CustomerLog | Mapping[str, Any], context: Any) -> CustomerLog:
-    valid, record, _, errors = read_item((log, None))
-    if valid is None:
-        fate = Invalid(index=0, record=record, context=context, errors=errors)  # type: ignore[arg-type]
-        raise InvalidRecordError(errors, fate=fate)
-    return valid
 
 
 def _error(outcome: Outcome) -> Exception:

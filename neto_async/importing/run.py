@@ -141,8 +141,6 @@ class ImportRun:
         if not self._exhausted or self._outstanding:
             self.stop()
         await wait_through_cancellation(self._leave())
-        self.unread = tuple(self._ready)
-        self._ready.clear()
 
     async def __aiter__(self) -> AsyncIterator[Outcome]:
         if self._reader is None:
@@ -169,6 +167,8 @@ class ImportRun:
             self._news.clear()
             await self._news.wait()
         self._engine.detach(self._feed)
+        self.unread = tuple(self._ready)
+        self._ready.clear()
         if self._recorder is not None:
             finished = self._finished and self._feed.stop is None and self._error is None
             await self._recorder.close(rows=self._taken if finished else None)

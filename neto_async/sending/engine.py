@@ -303,13 +303,15 @@ class Engine:
     def statistics(self) -> Statistics:
         """Count what was done, and say what waits on what."""
         now = self.clock.monotonic()
+        waiting_single = self._singles.waiting
+        # A copy: another thread may read this while the loop serves the runs.
+        waiting_import = sum(feed.waiting for feed in tuple(self._runs))
         return Statistics(
             calls=self._number,
             in_flight=len(self._calls),
-            waiting_single=self._singles.waiting,
-            # A copy: another thread may read this while the loop serves the runs.
-            waiting_import=sum(feed.waiting for feed in tuple(self._runs)),
-            waiting_on=self._waiting_on,
+            waiting_single=waiting_single,
+            waiting_import=waiting_import,
+            waiting_on=self._waiting_on if waiting_single or waiting_import else None,
             failing=self._failures,
             paused_for=max(0.0, self._paused_until() - now),
             quota_used=self.quota.used,
@@ -333,8 +335,10 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while (feed := self._next_feed()) is not None:
+        if (feed := self._next_feed()) is not None:
             self._begin(feed)
+            # One batch a turn: encoding as many as slots are free would hold the loop that much longer.
+            self.wake()
 
     def _next_feed(self) -> Feed | None:
         """Choose the feed whose batch goes now; where none may, note what for and when to look again."""

@@ -1,8 +1,9 @@
-"""Let the simulation import the virtual time and the scripted network of the engine's tests."""
+"""Let the simulation import its own parts, and the virtual time of the engine's tests."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "sending"))
+HERE = Path(__file__).parent
+sys.path += [str(HERE), str(HERE.parent / "sending")]

@@ -1,0 +1,309 @@
+"""Random programs: what they hand in, from which sources, when they are cancelled, and what they were told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from faulty_store import StrangeError, now
+
+from neto_async import AsyncNetoClient, CustomerLog, NetoError, Outcome
+from neto_async.sending.transport import GRACE
+from neto_async.settings import Settings
+
+if TYPE_CHECKING:
+    from watch import Watch
+
+__all__ = ["Callers", "Handed"]
+
+PATIENCE = 1e-3
+"""Seconds that floats and turns of the loop may add to a deadline."""
+
+
+class Moody(tzinfo):
+    """A zone that answers when its log is made, and now and then not when it is sent."""
+
+    def __init__(self, fails: Any) -> None:
+        self.fails = fails
+        self.armed = False
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        if self.armed and self.fails():
+            raise StrangeError
+        return timedelta(0)
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "moody"
+
+    def dst(self, moment: datetime | None) -> timedelta:
+        return timedelta(0)
+
+
+@define(eq=False)
+class Handed:
+    """
+    A record that a program has for the client.
+
+    Attributes:
+        text: What its notes are; None for one that makes no valid log.
+        item: As the source yields it.
+        context: What comes back with its outcome.
+        flaw: What is wrong with it, "" for nothing.
+        handed_in: It reached the client.
+        outcomes: What the program was told.
+        unheard: Its caller was cancelled, or got an exception: it may have been told nothing.
+    """
+
+    text: str | None
+    item: Any
+    context: Any
+    flaw: str
+    handed_in: bool = False
+    outcomes: list[Outcome] = field(factory=list)
+    unheard: bool = False
+
+    def told(self, outcome: Outcome) -> None:
+        assert self.context is outcome.context
+        if isinstance(outcome.record, CustomerLog):
+            assert self.text == outcome.record.notes
+        self.outcomes.append(outcome)
+
+
+class Listed:
+    """A source that knows its length, as a list does, and notes what was read of it."""
+
+    def __init__(self, records: list[Handed]) -> None:
+        self.records = records
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Any]:
+        for handed in self.records:
+            handed.handed_in = True
+            yield handed.item
+
+
+INVALID: tuple[Any, ...] = ({"Notes": 5}, {"Bogus": "x"}, {}, {"notes": "\x00"}, {"Notes": "a", "notes": "b"}, 42, None)
+
+
+class Callers:
+    """One program: some callers of one client, and what became of their records."""
+
+    def __init__(self, draw: random.Random, settings: Settings) -> None:
+        self.draw = draw
+        self.settings = settings
+        self.watch: Watch
+        self.neto: AsyncNetoClient
+        self.records: list[Handed] = []
+        self.runs = 0
+        self.singles: dict[Any, Handed] = {}  # by the task that adds it
+        self.rates = {
+            "poison": draw.choice([0, 0.02, 0.3, 1.0]) if draw.random() < 0.5 else 0,
+            "firewalled": draw.choice([0, 0, 0.02, 0.3]),
+            "long": draw.choice([0, 0, 0.05]),
+            "moody": draw.choice([0, 0, 0.05, 0.5]),
+            "invalid": draw.choice([0, 0.1]),
+        }
+
+    # -- what is handed in --------------------------------------------------------------------------------------
+
+    def record(self, owner: str) -> Handed:
+        flaw = next((flaw for flaw, rate in self.rates.items() if self.draw.random() < rate), "")
+        context = self.draw.choice([None, object()])
+        text = None if flaw == "invalid" else f"{owner}/{len(self.records)} {flaw or 'fine'} <&é>"
+        if flaw == "long":
+            text = f"{text} {'x' * self.settings.max_batch_bytes}"
+        item = self.draw.choice(INVALID) if text is None else self.item(text, flaw)
+        handed = Handed(text, item if context is None else (item, context), context, flaw)
+        self.records.append(handed)
+        return handed
+
+    def item(self, text: str, flaw: str) -> Any:
+        if flaw == "moody":
+            always = self.draw.random() < 0.5
+            zone = Moody(lambda: always or self.draw.random() < 0.5)
+            log = CustomerLog(notes=text, last_contacted=datetime(2026, 11, 5, tzinfo=zone))
+            zone.armed = True
+            return log
+        more = {"last_contacted": datetime(2026, 11, 5, tzinfo=timezone.utc)} if self.draw.random() < 0.1 else {}
+        mappings = [{"Notes": text}, {"notes": text, "Status": "Completed"}]
+        return self.draw.choice([CustomerLog(notes=text, **more), *mappings])
+
+    def some(self, owner: str) -> list[Handed]:
+        return [self.record(owner) for _ in range(self.draw.choice([0, 1, 2, 5, 20, 70]))]
+
+    def source(self, records: list[Handed], *, finite: bool) -> tuple[Any, type[BaseException] | None]:
+        """Give a source of the records, and what it raises at last."""
+        raises = self.draw.choice([StrangeError, OSError]) if self.draw.random() < 0.15 else None
+        kind = self.draw.choice(["list", "sync", "async", "slow"] + ([] if finite else ["idle"]))
+        if kind == "list":
+            return Listed(records), None
+        if kind == "sync":
+            return self.pulled(records, raises), raises
+        return self.awaited(records, raises, kind), raises
+
+    def pulled(self, records: list[Handed], raises: type[BaseException] | None) -> Iterator[Any]:
+        for handed in records:
+            handed.handed_in = True
+            yield handed.item
+        if raises is not None:
+            raise raises
+
+    async def awaited(self, records: list[Handed], raises: Any, kind: str) -> AsyncIterator[Any]:
+        longest = self.draw.choice([0.0, 0.05, 2.0]) if kind == "slow" else 0.0
+        try:
+            for handed in records:
+                await asyncio.sleep(self.draw.random() * longest)
+                handed.handed_in = True
+                yield handed.item
+            if kind == "idle":
+                await asyncio.get_running_loop().create_future()
+        finally:
+            if self.draw.random() < 0.2:
+                await asyncio.sleep(self.draw.random())
+        if raises is not None:
+            raise raises
+
+    # -- single adds --------------------------------------------------------------------------------------------
+
+    async def single(self) -> None:
+        handed = self.record("s")
+        await asyncio.sleep(self.draw.choice([0, 0, 1, 5]) * self.draw.random())
+        give_up_after = self.draw.choice([None, 0.05, 1, 30, 500])
+        item = handed.item if handed.context is None else handed.item[0]
+        handed.handed_in = True
+        self.singles[asyncio.current_task()] = handed
+        began = now()
+        try:
+            handed.told(await self.neto.add_customer_log(item, handed.context, give_up_after))
+        except NetoError as raised:
+            assert raised.fate is not None  # noqa: PT017
+            handed.told(raised.fate)
+        except asyncio.CancelledError:
+            handed.unheard = True
+            raise
+        allowed = (give_up_after or self.settings.give_up_after) + self.settings.timeout + GRACE
+        assert now() - began <= allowed + PATIENCE, f"{handed.text}: waited {now() - began:.1f} s, allowed {allowed} s"
+
+    def note_cancelled(self, task: Any) -> None:
+        """Note from when on a single add must not go with a call any more."""
+        if task in self.singles and not self.singles[task].outcomes:
+            self.watch.cancelled.setdefault(self.singles[task].text or "", self.watch.tick())
+
+    # -- bulk adds and imports ----------------------------------------------------------------------------------
+
+    def named(self) -> str:
+        self.runs += 1
+        return f"r{self.runs}"
+
+    async def bulk(self) -> None:
+        records = self.some(self.named())
+        source, raises = self.source(records, finite=True)
+        await asyncio.sleep(self.draw.random() * self.draw.choice([0, 5]))
+        for handed in records:
+            handed.unheard = True
+        try:
+            report = await self.neto.add_customer_logs(source)
+        except (StrangeError, OSError) as raised:
+            assert type(raised) is raises, "an exception that the source did not raise"  # noqa: PT017
+            return
+        assert raises is None, "what the source raised was swallowed"
+        assert list(range(len(records))) == [outcome.index for outcome in report.outcomes]
+        for handed, outcome in zip(records, report.outcomes, strict=True):
+            handed.unheard = False
+            handed.told(outcome)
+
+    async def imported(self) -> None:
+        records = self.some(self.named())
+        source, raises = self.source(records, finite=False)
+        await asyncio.sleep(self.draw.random() * self.draw.choice([0, 5]))
+        run = self.neto.import_customer_logs(
+            source, read_on=self.draw.random() < 0.2, max_rejected=self.draw.choice([None, None, None, 0, 3])
+        )
+        taken: list[Outcome] = []
+        try:
+            async with asyncio.timeout(self.draw.choice([0.0, 3.0, 60.0, 600.0])), run:
+                await self.iterate(run, taken)
+        except TimeoutError:
+            pass
+        except (StrangeError, OSError) as raised:
+            assert type(raised) in {raises, StrangeError}, "an exception that nobody raised"  # noqa: PT017
+        finally:
+            self.note(run, records, [*taken, *run.unread])
+
+    async def iterate(self, run: Any, taken: list[Outcome]) -> None:
+        enough = self.draw.choice([1, 5, 10_000, 10_000])
+        waits = self.draw.choice([None, 0.0, 0.3])
+        size, calls = self.settings.batch_size, self.settings.max_concurrency
+        async for outcome in run:
+            taken.append(outcome)
+            if waits is not None:
+                await asyncio.sleep(waits)
+            ahead = run.progress.taken - len(taken)
+            assert ahead <= (2 * calls + 5) * size, f"{ahead} records read ahead"
+            if len(taken) >= enough:
+                match self.draw.choice(["break", "raise", "stop"]):
+                    case "break":
+                        break
+                    case "raise":
+                        raise StrangeError
+                run.stop()
+
+    def note(self, run: Any, records: list[Handed], outcomes: list[Outcome]) -> None:
+        progress = run.progress
+        assert list(range(progress.taken)) == sorted(outcome.index for outcome in outcomes), "a row without its outcome"
+        assert progress.finished == progress.taken
+        assert progress.in_flight == 0
+        for handed in records[progress.taken :]:
+            handed.handed_in = False
+        for outcome in outcomes:
+            records[outcome.index].told(outcome)
+
+    # -- closing and flushing -----------------------------------------------------------------------------------
+
+    async def flushed(self) -> None:
+        await asyncio.sleep(self.draw.random() * 10)
+        before = [handed for handed in self.records if handed.handed_in and (handed.text or "").startswith("s/")]
+        timeout = self.draw.choice([None, 0.01, 5.0])
+        began = now()
+        report = await self.neto.flush(timeout)
+        assert timeout is None or now() - began <= timeout + PATIENCE, "a flush that went on past its timeout"
+        for _ in range(3):
+            await asyncio.sleep(0)
+        late = [handed.text for handed in before if report.drained and not (handed.outcomes or handed.unheard)]
+        assert [] == late, "a flush that did not wait for what was handed in before"
+
+    async def closed(self) -> None:
+        await asyncio.sleep(self.draw.random() * self.draw.choice([1, 20, 200]))
+        await self.close(self.draw.choice([0.0, 0.5, 5.0, 30.0, 500.0]))
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - that of `aclose`
+        began, first = now(), self.neto._closing is None
+        try:
+            await self.neto.aclose(timeout=timeout)
+        finally:
+            self.watch.closed = True
+            assert not first or now() - began <= timeout + PATIENCE, f"closing took {now() - began:.2f} of {timeout} s"
+
+    async def body_raises(self) -> None:
+        """Leave the client's own block by an exception."""
+        await asyncio.sleep(self.draw.random() * 30)
+        try:
+            async with self.neto:
+                raise StrangeError  # noqa: TRY301
+        except StrangeError:
+            self.watch.closed = True
+
+    def works(self) -> list[Any]:
+        kinds = [self.single] * 6 + [self.bulk] * 2 + [self.imported] * 3 + [self.flushed]
+        works = [self.draw.choice(kinds) for _ in range(self.draw.choice([1, 3, 8, 20]))]
+        if self.draw.random() < 0.2:
+            works += [self.single] * 30
+        if self.draw.random() < 0.4:
+            works += self.draw.choices([self.closed, self.body_raises], weights=[4, 1], k=self.draw.choice([1, 1, 2]))
+        return works
