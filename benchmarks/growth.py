@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from benchmarks.clients import open_client
+from benchmarks.clients import count_added, open_client
 from benchmarks.measuring import Answer, Target, in_fresh_process
 from benchmarks.records import stream_rows
 from benchmarks.store import running_store
@@ -55,18 +55,15 @@ def measure(*, quick: bool) -> list[Answer]:
 def import_many(address: str, records: int) -> Taken:
     """Import so many records, and let go of each outcome once it is counted."""
     cpu = time.process_time()
-    counted = asyncio.run(count_added(address, records))
+    counted = asyncio.run(_import(address, records))
     if counted != records:
         raise RuntimeError(f"{counted} of {records} records were added")
     return Taken(cpu=time.process_time() - cpu, peak=peak_memory())
 
 
-async def count_added(address: str, records: int) -> int:
-    """Import and give the number of records added."""
-    async with open_client(address) as neto, neto.import_customer_logs(stream_rows(records)) as run:
-        async for _ in run:
-            pass
-        return run.progress.added
+async def _import(address: str, records: int) -> int:
+    async with open_client(address) as neto:
+        return await count_added(neto, stream_rows(records))
 
 
 def peak_memory() -> float:

@@ -7,12 +7,11 @@ import inspect
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients import open_client
+from benchmarks.clients import count_added, open_client
 from benchmarks.measuring import Answer, Target, take_turns
 from benchmarks.records import stream_rows
 from benchmarks.store import running_store
@@ -37,8 +36,8 @@ async def measure_in(folder: Path, address: str, records: int, rounds: int) -> A
     async with open_client(address) as neto:
         samples = await take_turns(
             {
-                "with a journal": throughput(partial(count_added, neto, records), records, new_journal),
-                "without": throughput(partial(count_added, neto, records), records, dict),
+                "with a journal": throughput(neto, records, new_journal),
+                "without": throughput(neto, records, dict),
             },
             rounds,
         )
@@ -51,22 +50,14 @@ async def measure_in(folder: Path, address: str, records: int, rounds: int) -> A
 
 
 def throughput(
-    work: Callable[..., Awaitable[int]], records: int, options: Callable[[], dict[str, Any]]
+    neto: AsyncNetoClient, records: int, options: Callable[[], dict[str, Any]]
 ) -> Callable[[], Awaitable[float]]:
     """Make a candidate that gives records a second."""
 
     async def run() -> float:
         began = time.perf_counter()
-        if await work(**options()) != records:
+        if await count_added(neto, stream_rows(records), **options()) != records:
             raise RuntimeError("not every record was added")
         return records / (time.perf_counter() - began)
 
     return run
-
-
-async def count_added(neto: AsyncNetoClient, records: int, **options: Any) -> int:
-    """Import and give the number of records added."""
-    async with neto.import_customer_logs(stream_rows(records), **options) as run:
-        async for _ in run:
-            pass
-        return run.progress.added
