@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date, tzinfo
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,18 +156,25 @@ class ColumnMapping:
             present: Names of the file's columns.
 
         Raises:
-            ConfigurationError: A column that the mapping names is not in the file, or two columns give one field.
+            ConfigurationError: A column that the mapping names is not in the file or stands there twice, or two columns
+                give one field.
         """
-        own = [name for name in present if not is_report_column(name)]
+        own = [name for name in present if folded(name) and not is_report_column(name)]
         by_name = {folded(name): name for name in own}
+        twice = {name for name, count in Counter(map(folded, own)).items() if count > 1}
         columns = {name: tuple(_present(column, by_name) for column in given) for name, given in self.columns.items()}
         taken = {column for given in columns.values() for column in given}
+        for column in taken:
+            if folded(column) in twice:
+                raise ConfigurationError(f'the file has more than one column "{column}"; rename all but one')
         for name in own:
             known = FIELDS.get(folded(name))
             if known is None or name in taken or known in self.columns:
                 continue
             if known in columns:
-                raise ConfigurationError(f'the columns "{columns[known][0]}" and "{name}" both give {known}; map one')
+                raise ConfigurationError(
+                    f'the columns "{columns[known][0]}" and "{name}" both give {known}; rename one'
+                )
             columns[known] = (name,)
         return evolve(self, columns=columns)
 
@@ -183,7 +192,9 @@ class ColumnMapping:
         """
         if row.fault is not None:
             raise InvalidRecordError((f"line {row.line}: {row.fault}",))
-        values = {folded(name): value for name, value in row.values.items()}
+        values = {folded(name): value for name, value in zip(row.columns, row.cells, strict=False)}
+        if len(values) < len(row.columns) and (name := self._twice(row)):
+            raise InvalidRecordError((f'line {row.line}: "{name}" stands there more than once; leave one of them',))
         fields: dict[str, Any] = {}
         given_by: dict[str, str] = {}
         faults: dict[str, str] = {}
@@ -200,6 +211,11 @@ class ColumnMapping:
         if faults:
             raise InvalidRecordError(_located(row.line, given_by, faults, ()))
         return log
+
+    def _twice(self, row: Row) -> str | None:
+        """Name a column in use that a row has more than once, as a JSON object may that spells it in two ways."""
+        counts = Counter(map(folded, row.columns))
+        return next((column for column in sorted(self.used()) if counts[folded(column)] > 1), None)
 
     def _read(self, name: str, value: object) -> Any:
         if value is None or value == "":
@@ -238,6 +254,7 @@ def field_named(name: str) -> str:
     return known
 
 
+@lru_cache(maxsize=4096)  # The names of the columns, for each row again.
 def folded(name: str) -> str:
     """Give what names that mean the same have in common: case, blanks, hyphens and underscores do not count."""
     return re.sub(r"[\s_-]+", "", name).casefold()

@@ -66,8 +66,8 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
     """
     columns = _columns(file)
     # The objects of a JSON file may spell a name each in its own way; a table's header that does so is ambiguous.
-    spelt_once = {folded(name): name for name in reversed(columns)}.values() if file.columns is None else columns
-    completed = mapping.completed(spelt_once)
+    spelt_once = {folded(name): name for name in reversed(columns)}.values()
+    completed = mapping.completed(spelt_once if file.columns is None else file.columns)
     used = completed.used()
     if not used:
         raise ConfigurationError(
@@ -75,7 +75,7 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
             f"The fields are: {', '.join(VENDOR_NAMES.values())}. "
             'Say which column gives which field: --map Notes="Column name"'
         )
-    plan = Plan(mapping=completed, columns=columns, ignored=tuple(name for name in columns if name not in used))
+    plan = Plan(mapping=completed, columns=columns, ignored=_ignored(columns, used))
     for row in file:
         if row.value("neto_outcome") == "Added":
             raise ConfigurationError(
@@ -148,6 +148,11 @@ def _chunk(pairs: Iterator[_Pair]) -> tuple[list[_Pair], Exception | None]:
 
 
 _Pair: TypeAlias = tuple[CustomerLog | InvalidRecordError, Row]
+
+
+def _ignored(columns: tuple[str, ...], used: frozenset[str]) -> tuple[str, ...]:
+    known = set(map(folded, used))
+    return tuple(name for name in columns if folded(name) not in known)
 
 
 def _columns(file: RowFile) -> tuple[str, ...]:
