@@ -16,6 +16,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from enum import StrEnum
 from os import fstat
 from pathlib import Path
@@ -196,7 +197,10 @@ def open_binary(path: Path | BinaryIO) -> BinaryIO:
 def _copy(source: BinaryIO, name: str) -> BinaryIO:
     try:
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        shutil.copyfileobj(source, copy)
+        with ExitStack() as stack:
+            stack.enter_context(copy)
+            shutil.copyfileobj(source, copy)
+            stack.pop_all()
     except OSError as error:
         raise ConfigurationError(f"{name} can't be kept in a temporary file: {error.strerror}") from None
     return copy

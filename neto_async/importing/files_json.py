@@ -26,6 +26,8 @@ MAX_DOCUMENT = 64 * 1024 * 1024
 MAX_LINE = 16_000_000
 """Characters in one line of JSON Lines, at most."""
 
+_BEYOND = "a number or a nesting too large, NaN or Infinity"
+
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 _WRAPPER = re.compile(r'\{\s*(?:"CustomerLogs"\s*:\s*\{\s*)?"CustomerLog"\s*:\s*')
@@ -72,7 +74,7 @@ def _line_row(number: int, line: str) -> Row:
     except json.JSONDecodeError as error:
         return Row(line=number, fault=f"this is not JSON: {error.msg} (column {error.colno})", raw=line)
     except (ValueError, RecursionError):
-        return Row(line=number, fault="this is not JSON that can be read: a number or a nesting too large", raw=line)
+        return Row(line=number, fault=f"this is not JSON that can be read: {_BEYOND}", raw=line)
     return _row(number, found, line)
 
 
@@ -145,7 +147,7 @@ def _element(document: str, at: int, places: _Places) -> Generator[Row, None, in
     except json.JSONDecodeError as error:
         raise places.error(error.pos, error.msg) from None
     except (ValueError, RecursionError):
-        raise places.error(at, "a number or a nesting too large, NaN or Infinity") from None
+        raise places.error(at, _BEYOND) from None
     yield _row(line, found, document[at:end])
     return end
 
