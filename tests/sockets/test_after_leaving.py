@@ -200,8 +200,9 @@ async def test_late_answer_is_unknown(library, late, monkeypatch):
 
     fate = raised.value.fate
     assert isinstance(fate, Unknown)
+    # On a busy machine connecting can take longer than so short a deadline: that attempt never left.
     assert ([Phase.LEFT], {"in doubt": 1}, 1) == (
-        [attempt.phase for attempt in fate.attempts],
+        [attempt.phase for attempt in fate.attempts if attempt.phase is not Phase.NEVER_LEFT],
         server.received,
         server.calls,
     )
