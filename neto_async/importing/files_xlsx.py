@@ -62,6 +62,7 @@ _DAMAGED = (
     EOFError,
     LookupError,
     ValueError,
+    OverflowError,
     NotImplementedError,
     RuntimeError,
 )

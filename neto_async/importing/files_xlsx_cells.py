@@ -80,6 +80,9 @@ _ERRORS = {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "
 _LAST_DAY = 2_958_465
 """31 December 9999, as a number."""
 
+_YEARS_APART = 1462
+"""Days between the two starts."""
+
 _LEAP_DAY = 60
 """29 February 1900, which never was; Excel counts it, as Lotus 1-2-3 did."""
 
@@ -173,11 +176,13 @@ def _plain_number(text: str, digits: int) -> Any:
 def _date(days: float, *, since_1904: bool) -> Any:
     if 0 <= days < 1:
         return str((datetime(1904, 1, 1) + _rounded(days)).time())  # noqa: DTZ001 - a workbook's times have no zone
+    last = _LAST_DAY
     if since_1904:
+        last -= _YEARS_APART
         start = datetime(1904, 1, 1)  # noqa: DTZ001 - a workbook's times have no zone
     else:
         start = datetime(1899, 12, 30) if days > _LEAP_DAY else datetime(1899, 12, 31)  # noqa: DTZ001 - likewise
-    if not 0 <= days <= _LAST_DAY or (int(days) == _LEAP_DAY and not since_1904):
+    if not 0 <= days <= last or (int(days) == _LEAP_DAY and not since_1904):
         return FaultyCell(shown=str(days), fault="a number that is no day in the calendar")
     return _moment(start + _rounded(days))
 
