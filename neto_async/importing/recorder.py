@@ -192,7 +192,7 @@ class Recorder:
                 self._sink.write(outcomes)
             except Exception as error:  # noqa: BLE001 (the journal goes on: it is what a later run needs)
                 self._sink_error = error
-        entries = [job.entry for job in jobs if job.entry is not None]
+        entries = [job.entry for job in jobs if job.entry is not None and self._may_be_noted(job.entry)]
         if self._journal is not None and self._journal_error is None and entries:
             try:
                 self._journal.write(entries)
@@ -200,6 +200,10 @@ class Recorder:
                 self._journal_error = error
         for job in jobs:
             job.result = self._journal_error is None and self._sink_error is None
+
+    def _may_be_noted(self, entry: Entry) -> bool:
+        # Without reports no call leaves any more: its intent, with no end to come, would put its rows in doubt.
+        return self._sink_error is None or isinstance(entry, End)
 
     def _finish(self, rows: int | None) -> None:
         whole = rows is not None and self._journal_error is None and self._sink_error is None
