@@ -158,7 +158,7 @@ class SqliteJournal:
 
     def known(self) -> Iterator[Known]:
         """List what earlier runs came to, by ascending position."""
-        return fold(self._past())
+        return fold(self._past(self._sequence))
 
     def write(self, entries: Sequence[Entry]) -> None:
         """
@@ -279,11 +279,20 @@ class SqliteJournal:
                 f"{self._name} was written by another version of neto_async (form {version}, this one reads {VERSION})"
             )
         connection.execute("PRAGMA journal_mode=TRUNCATE")
+        try:
+            return self._verified()
+        except (AttributeError, TypeError, ValueError, struct.error):
+            # SQLite takes a value of any type in any column.
+            raise self._damaged() from None
+
+    def _verified(self) -> str:
+        connection = self._open
         if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
             raise self._damaged()
         head = connection.execute("SELECT identity, key, store, created_at, sequence, chain FROM head").fetchone()
         if head is None:
             raise self._damaged()
+        store: str
         self._identity, self._key, store, created_at, sequence, chain = head
         self._sequence, self._chain = 0, _root(self._identity, self._key, store, created_at)
         for row in connection.execute("SELECT sequence, chain, kind, intent, first, body FROM event ORDER BY sequence"):
@@ -293,7 +302,7 @@ class SqliteJournal:
                 raise self._damaged()
         if (self._sequence, self._chain) != (sequence, chain):
             raise self._damaged()
-        return str(store)
+        return store
 
     def _create(self, store: str) -> None:
         created_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -314,12 +323,13 @@ class SqliteJournal:
         )
 
     def _unusable(self, error: sqlite3.Error) -> ConfigurationError:
-        match getattr(error, "sqlite_errorname", "").split("_"):
+        match getattr(error, "sqlite_errorname", "SQLITE_ERROR").split("_"):
             case ["SQLITE", "BUSY" | "LOCKED", *_]:
                 text = f"another import is using the journal {self._name}; wait for its end, or stop it"
             case ["SQLITE", "NOTADB"]:
                 text = f"{self._name} is not a journal of neto_async; name another file"
-            case ["SQLITE", "CORRUPT", *_]:
+            case ["SQLITE", "CORRUPT" | "ERROR", *_]:
+                # A table or column that is not there, or a text that is none.
                 return self._damaged()
             case _:
                 text = f"the journal {self._name} can't be used: {error}"
@@ -327,8 +337,7 @@ class SqliteJournal:
 
     # -- reading and writing ------------------------------------------------------------------------------------
 
-    def _past(self) -> Iterator[PastCall]:
-        last = self._sequence
+    def _past(self, last: int) -> Iterator[PastCall]:
         first, sequence = -1, 0
         while True:
             page = self._open.execute(

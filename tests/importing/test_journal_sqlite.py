@@ -1,0 +1,627 @@
+"""A journal in a file: what it remembers, whom it refuses, and that no damage passes for an earlier state."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neto_async import ConfigurationError, JournalError
+from neto_async.importing import journal_sqlite
+from neto_async.importing.journal import End, Intent, Known, RowState, fold
+from neto_async.importing.journal_sqlite import SqliteJournal
+
+STORE = "https://www.example.com"
+ADDED, REJECTED, UNKNOWN, WITHDRAWN = RowState.ADDED, RowState.REJECTED, RowState.UNKNOWN, RowState.WITHDRAWN
+PAGE = 4096
+
+
+def print_of(position: int, version: int = 0) -> bytes:
+    return hashlib.blake2b(f"{position} {version}".encode(), digest_size=16).digest()
+
+
+def intent(call: int, *positions: int, version: int = 0) -> Intent:
+    return Intent(call=call, rows=tuple((position, print_of(position, version)) for position in positions))
+
+
+def end(call: int, *states: RowState) -> End:
+    return End(call=call, states=tuple((state, 1000 + call if state is ADDED else 0) for state in states))
+
+
+def known(position: int, state: RowState, call: int = 0, version: int = 0) -> Known:
+    return Known(position, print_of(position, version), state, 1000 + call if state is ADDED else 0)
+
+
+def opened(path: Path, store: str = STORE) -> SqliteJournal:
+    journal = SqliteJournal(path)
+    journal.open(store)
+    return journal
+
+
+def read(path: Path) -> tuple[str, bytes, list[Known]]:
+    journal = opened(path)
+    try:
+        return journal.identity, journal.key, list(journal.known())
+    finally:
+        journal.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "import.db"
+
+
+def fill(path: Path, calls: int = 3, size: int = 2) -> list[Known]:
+    """Write calls of all fates; give what is known afterwards."""
+    journal = opened(path)
+    expected = []
+    for call in range(calls):
+        positions = range(call * size, (call + 1) * size)
+        state = (ADDED, REJECTED, UNKNOWN, WITHDRAWN)[call % 4]
+        journal.write([intent(call, *positions)])
+        if state is not UNKNOWN or call % 8 == 2:
+            journal.write([end(call, *[state] * size)])
+        expected += [known(position, state, call) for position in positions if state is not WITHDRAWN]
+    journal.close()
+    return expected
+
+
+# -- what it remembers ------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_there_after_opening_again(path: Path):
+    """Identity, key and each row's state come back; a call without an end leaves its rows in doubt."""
+    journal = opened(path)
+    journal.write([intent(1, 5, 3), intent(2, 0)])
+    journal.write([end(1, ADDED, REJECTED)])
+    identity, key = journal.identity, journal.key
+    journal.close()
+
+    assert (identity, key, [known(0, UNKNOWN), known(3, REJECTED), known(5, ADDED, 1)]) == read(path)
+    assert 16 == len(key)
+
+
+def test_an_intent_and_its_end_may_share_a_write(path: Path):
+    """One write takes the end of a call and the intent before it, in this order."""
+    journal = opened(path)
+    journal.write([intent(1, 0), end(1, ADDED), intent(2, 1)])
+    journal.close()
+
+    assert [known(0, ADDED, 1), known(1, UNKNOWN)] == read(path)[2]
+
+
+def test_calls_are_numbered_anew_in_each_run(path: Path):
+    """The same number in a later run is another call."""
+    for position in range(3):
+        journal = opened(path)
+        journal.write([intent(1, position)])
+        journal.write([end(1, ADDED)])
+        journal.close()
+
+    assert [known(position, ADDED, 1) for position in range(3)] == read(path)[2]
+
+
+def test_what_is_written_meanwhile_does_not_show(path: Path):
+    """A listing holds what was known when it was asked for, whatever is written before it has been read."""
+    fill(path)
+    journal = opened(path)
+    listing = journal.known()
+    before = list(journal.known())
+    journal.write([intent(1, 50), intent(2, 3)])
+    journal.write([end(1, ADDED)])
+
+    assert before == list(listing)
+    journal.close()
+
+
+def test_listing_goes_over_many_pages(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Calls that begin at the same row, more than are read at once, are all listed."""
+    monkeypatch.setattr(journal_sqlite, "PAGE", 2)
+    journal = opened(path)
+    for call in range(7):
+        journal.write([intent(call, 0, 10 + call)])
+        journal.write([end(call, WITHDRAWN, ADDED)])
+    journal.close()
+
+    assert [known(10 + call, ADDED, call) for call in range(7)] == read(path)[2]
+
+
+def test_a_write_is_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where one of several entries can't be written none is, and the journal goes on afterwards."""
+    journal = opened(path)
+    with pytest.raises(KeyError):
+        journal.write([intent(1, 0), end(9, ADDED)])
+    journal.write([intent(1, 1)])
+    linked = journal_sqlite._linked
+
+    def failing(chain: bytes, sequence: int, event: Any) -> bytes:
+        if event.kind == journal_sqlite._Kind.END:
+            raise sqlite3.OperationalError("planted")
+        return linked(chain, sequence, event)
+
+    monkeypatch.setattr(journal_sqlite, "_linked", failing)
+    with pytest.raises(JournalError, match=r"import\.db can't be written"):
+        journal.write([intent(2, 2), end(1, ADDED)])
+    monkeypatch.undo()
+    journal.write([intent(2, 3)])
+    journal.write([end(1, REJECTED), end(2, ADDED)])
+    journal.close()
+
+    assert [known(1, REJECTED), known(3, ADDED, 2)] == read(path)[2]
+
+
+def test_summary(path: Path):
+    """A summary counts runs and rows, and knows the source's length only where the last run came to its end."""
+    fill(path)
+    journal = opened(path)
+    journal.finish(6)
+    journal.close()
+
+    told = SqliteJournal(path).summary()
+    assert (STORE, 2, 2, 2, 2, 6) == (told.store, told.runs, told.added, told.rejected, told.in_doubt, told.rows)
+    assert told.created_at.tzinfo is not None
+    opened(path).close()
+    told = SqliteJournal(path).summary()
+    assert (3, None) == (told.runs, told.rows)
+
+
+def test_summary_of_what_is_no_import(path: Path):
+    """There is no summary where there is no file, where nothing has begun, and while an import runs."""
+    with pytest.raises(ConfigurationError, match=r"there is no journal import\.db"):
+        SqliteJournal(path).summary()
+    path.touch()
+    with pytest.raises(ConfigurationError, match="no import has begun"):
+        SqliteJournal(path).summary()
+    journal = opened(path)
+    with pytest.raises(ConfigurationError, match="another import is using"):
+        SqliteJournal(path).summary()
+    journal.close()
+    assert 0 == SqliteJournal(path).summary().added
+
+
+def test_the_file_is_its_owners_alone(path: Path):
+    """Nobody else can read the file or what stands beside it; its repr shows the path."""
+    previous = os.umask(0)
+    try:
+        journal = opened(path)
+        journal.write([intent(1, 0)])
+        assert {0o600} == {file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+        journal.close()
+    finally:
+        os.umask(previous)
+    assert f"SqliteJournal({str(path)!r})" == repr(journal)
+
+
+def test_every_commit_is_synced(path: Path):
+    """The file is kept in the mode in which a commit that returned is on disk, and which notices damage."""
+    journal = opened(path)
+    assert journal._connection is not None
+    modes = {
+        name: journal._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "locking_mode", "cell_size_check")
+    }
+    journal.close()
+
+    assert {"journal_mode": "truncate", "synchronous": 2, "locking_mode": "exclusive", "cell_size_check": 1} == modes
+
+
+# -- fold -------------------------------------------------------------------------------------------------------
+
+FATES = st.sampled_from([None, *RowState])
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 5), FATES, min_size=1, max_size=4), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_what_is_known_is_what_the_calls_say(history: list[dict[int, RowState | None]]):
+    """Over any history: added once is added, in doubt stays so until then, else the last call counts; in order."""
+    calls = [
+        journal_sqlite.PastCall(
+            min(rows),
+            order,
+            [known(position, UNKNOWN if fate is None else fate, order) for position, fate in rows.items()],
+        )
+        for order, rows in enumerate(history)
+    ]
+    expected: dict[int, Known] = {}
+    for call in calls:
+        for row in call.rows:
+            held = expected.get(row.position)
+            if row.state is WITHDRAWN or (held and held.state is ADDED and row.state is not ADDED):
+                continue
+            if held and held.state is UNKNOWN and row.state is REJECTED:
+                continue
+            expected[row.position] = row
+
+    assert [expected[position] for position in sorted(expected)] == list(fold(sorted(calls, key=lambda call: call[:2])))
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 5), FATES, min_size=1, max_size=4), max_size=8), st.data())
+@settings(max_examples=12, deadline=None)
+def test_a_file_says_the_same_as_memory(tmp_path_factory: Any, history: list[dict[int, Any]], data: Any):
+    """Calls of several runs, written in any grouping, come back from the file as from memory."""
+    path = tmp_path_factory.mktemp("journal") / "import.db"
+    journal = opened(path)
+    past = []
+    for call, rows in enumerate(history):
+        journal.write([intent(call, *rows)])
+        if None not in rows.values():
+            journal.write([end(call, *rows.values())])
+        fates = [UNKNOWN if None in rows.values() else fate for fate in rows.values()]
+        past.append(
+            journal_sqlite.PastCall(
+                min(rows), call, [known(row, fate, call) for row, fate in zip(rows, fates, strict=True)]
+            )
+        )
+        if data.draw(st.booleans()):
+            journal.close()
+            journal.open(STORE)
+    journal.close()
+
+    assert list(fold(sorted(past, key=lambda call: call[:2]))) == read(path)[2]
+
+
+def test_memory_of_a_fold_is_bounded_by_overlap():
+    """Of calls that do not overlap only one is held, however many there are."""
+    alive = most = 0
+
+    def calls() -> Any:
+        nonlocal alive, most
+        for call in range(1000):
+            alive += 2
+            most = max(most, alive)
+            yield journal_sqlite.PastCall(2 * call, call, [known(2 * call, ADDED), known(2 * call + 1, ADDED)])
+
+    for _ in fold(calls()):
+        alive -= 1
+
+    assert (0, 4) == (alive, most)
+
+
+# -- whom it refuses --------------------------------------------------------------------------------------------
+
+
+def other_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    opened(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
+FOREIGN = {
+    "text": (lambda path: path.write_text("Name,Notes\n" * 500, encoding="ascii"), "not a journal"),
+    "a short text": (lambda path: path.write_text("xy", encoding="ascii"), "not a journal"),
+    "another database": (other_database, "not a journal"),
+    "a newer version": (newer, r"another version of neto_async \(form 2, this one reads 1\)"),
+    "a folder": (Path.mkdir, "can't be used"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_foreign_files(path: Path, kind: str):
+    """What is no journal of this version is refused by name, and left as it was."""
+    make, text = FOREIGN[kind]
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=text) as raised:
+            opened(path)
+        assert "import.db" in str(raised.value)
+    assert before == (path.read_bytes() if path.is_file() else b"")
+    assert {path} == {file for file in path.parent.iterdir() if file.stat().st_size}
+
+
+def test_no_folder(path: Path):
+    """A journal in a folder that is not there is refused with the system's reason."""
+    with pytest.raises(ConfigurationError, match="can't be made: No such file or directory"):
+        opened(path / "journal")
+
+
+def test_read_only(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A journal that can be read and not written is refused before anything is sent."""
+    fill(path)
+    connect = sqlite3.connect
+    # The rights of a file don't bind the superuser, so the file is opened as they would have it.
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **kw: connect(name.replace("mode=rw", "mode=ro"), **kw))
+
+    with pytest.raises(ConfigurationError, match="can't be used: attempt to write a readonly database"):
+        opened(path)
+
+
+def test_another_store(path: Path):
+    """Rows that went to one store are not taken for rows of another, and the journal stays as it was."""
+    expected = fill(path)
+
+    with pytest.raises(ConfigurationError, match=r"into https://www\.example\.com, not http://127\.0\.0\.1:8080"):
+        opened(path, "http://127.0.0.1:8080")
+    assert expected == read(path)[2]
+
+
+def test_one_journal_one_run(path: Path):
+    """While one has a journal open another is refused, in the same process too; afterwards it is not."""
+    first = opened(path)
+
+    with pytest.raises(ConfigurationError, match=r"another import is using the journal import\.db"):
+        opened(path)
+    first.write([intent(1, 0)])  # the refusal took nothing from the first
+    with pytest.raises(ConfigurationError, match="another import is using"):
+        opened(path)
+    first.close()
+    assert [known(0, UNKNOWN)] == read(path)[2]
+
+
+HOLDER = """
+import sys
+from neto_async.importing.journal import Intent
+from neto_async.importing.journal_sqlite import SqliteJournal
+journal = SqliteJournal(sys.argv[1])
+journal.open(sys.argv[2])
+journal.write([Intent(call=1, rows=((0, b"0" * 16),))])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_process_leaves_no_lock(path: Path):
+    """Another process is refused while the first lives, and not once it has been killed."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path), STORE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert b"open\n" == holder.stdout.readline()
+        with pytest.raises(ConfigurationError, match="another import is using"):
+            opened(path)
+        holder.send_signal(signal.SIGKILL)
+    assert -signal.SIGKILL == holder.returncode
+
+    assert [Known(0, b"0" * 16, UNKNOWN, 0)] == read(path)[2]
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "moved"])
+def test_a_file_that_goes_away(path: Path, how: str):
+    """Once the file is not where it was nothing is written any more, since a later run would not see it."""
+    journal = opened(path)
+    journal.write([intent(1, 0)])
+    match how:
+        case "deleted":
+            path.unlink()
+        case "replaced":
+            shutil.copy(path, path.with_name("copy"))
+            path.with_name("copy").replace(path)
+        case _:
+            path.rename(path.with_name("elsewhere"))
+
+    with pytest.raises(JournalError, match=r"import\.db was moved or deleted"):
+        journal.write([intent(2, 1)])
+    with pytest.raises(JournalError, match="was moved or deleted"):
+        journal.finish(1)
+    journal.close()
+
+
+def test_nothing_is_done_with_a_closed_journal(path: Path):
+    """A journal that is not open says so; closing it twice is nothing."""
+    journal = opened(path)
+    journal.close()
+    journal.close()
+
+    for use in (lambda: journal.write([intent(1, 0)]), lambda: journal.finish(0), lambda: list(journal.known())):
+        with pytest.raises(JournalError, match="not open"):
+            use()
+
+
+def full_disk(path: Path) -> None:
+    """Write until there is no room, and see that what was written before is there; run in a process of its own."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    journal = opened(path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40 * 1024, resource.RLIM_INFINITY))
+    written = 0
+
+    def go_on() -> None:
+        nonlocal written
+        while True:
+            journal.write([intent(written, *range(written * 100, (written + 1) * 100))])
+            written += 1
+
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"import\.db can't be written: "):
+            go_on()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    journal.write([intent(written, 100 * written)])
+    journal.close()
+    assert written > 3
+    assert [known(position, UNKNOWN) for position in range(100 * written + 1)] == read(path)[2]
+
+
+def test_a_full_disk(path: Path):
+    """What does not fit is refused whole; all before is there, and with room the journal goes on."""
+    process = os.fork()
+    if not process:
+        code = 1
+        try:
+            full_disk(path)
+            code = 0
+        finally:
+            os._exit(code)
+    assert (process, 0) == os.waitpid(process, 0)
+
+
+def test_a_full_disk_at_opening(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where not even the beginning of a run can be noted nothing is sent."""
+    fill(path)
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise error
+
+    monkeypatch.setattr(SqliteJournal, "_append", full)
+    with pytest.raises(ConfigurationError, match="can't be used: database or disk is full"):
+        opened(path)
+
+
+def test_a_file_that_goes_away_while_opening(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A journal that is deleted while it is opened is refused as any other that can't be used."""
+    load = SqliteJournal._load
+
+    def loading(self: SqliteJournal) -> str | None:
+        path.unlink()
+        return load(self)
+
+    monkeypatch.setattr(SqliteJournal, "_load", loading)
+    with pytest.raises(ConfigurationError, match="was moved or deleted"):
+        opened(path)
+
+
+# -- damage -----------------------------------------------------------------------------------------------------
+
+REFUSED = r"(the journal )?import\.db (is damaged|is not a journal|was written by another|can't be used: .* readonly)"
+
+
+def refused_or_same(path: Path, expected: tuple[str, bytes, list[Known]]) -> bool:
+    refusal = ""
+    try:
+        assert expected == read(path)
+    except ConfigurationError as error:
+        refusal = str(error)
+    assert not refusal or re.match(REFUSED, refusal)
+    return bool(refusal)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, tuple[str, bytes, list[Known]]]:
+    """Make a journal of some pages; give its bytes, and what it says."""
+    path = tmp_path_factory.mktemp("whole") / "import.db"
+    fill(path, calls=24, size=60)
+    journal = opened(path)
+    journal.write([intent(1, 90000)])
+    said = journal.identity, journal.key, list(journal.known())
+    journal.close()
+    return path.read_bytes(), said
+
+
+def put(path: Path, content: bytes) -> None:
+    for file in path.parent.iterdir():
+        file.unlink()
+    path.write_bytes(content)
+
+
+def flip_bytes(path: Path, whole: Any, draw: random.Random, flips: int) -> int:
+    content, said = whole
+    refused = 0
+    for flip in range(flips):
+        # The first page, which holds the schema and the head of the file, as often as all others.
+        size = PAGE if flip % 2 else len(content)
+        place, mask = draw.randrange(size), draw.randrange(1, 256)
+        put(path, content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
+        refused += refused_or_same(path, said)
+    return refused
+
+
+def test_flipped_bytes(path: Path, whole: Any):
+    """A byte that changed anywhere is noticed, or stood in unused space; never another state."""
+    assert 40 < flip_bytes(path, whole, random.Random(4), 150)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_flipped_byte(path: Path, whole: Any):
+    """The same for twenty thousand random bytes."""
+    assert flip_bytes(path, whole, random.Random(), 20_000)
+
+
+def test_a_byte_in_each_event(path: Path, whole: Any):
+    """A byte that changed in what an event says is always noticed."""
+    content, _ = whole
+    for position in range(0, 1440, 97):
+        place = content.index(print_of(position))
+        put(path, content[: place + 3] + b"\x55" + content[place + 4 :])
+        with pytest.raises(ConfigurationError, match="damaged"):
+            opened(path)
+
+
+@pytest.mark.parametrize("filler", [b"\0", b"\xff", b"a"])
+def test_lost_pages(path: Path, whole: Any, filler: bytes):
+    """A page that was lost is noticed, whichever it is."""
+    content, said = whole
+    for start in range(0, len(content), PAGE):
+        put(path, content[:start] + filler * PAGE + content[start + PAGE :])
+        assert refused_or_same(path, said)
+
+
+def test_pages_of_an_earlier_state(path: Path):
+    """A page that a disk has not kept, and that stands there as it was before, is noticed."""
+    journal = opened(path)
+    states = []
+    for call in range(40):
+        journal.write([intent(call, *range(call * 50, call * 50 + 50))])
+        shutil.copy(path, path.with_name("copy"))  # a second descriptor of the file itself would drop the lock
+        states.append(path.with_name("copy").read_bytes())
+    journal.close()
+    content = states[-1]
+    for earlier in states[20:-1:6]:
+        for start in range(0, len(earlier), PAGE):
+            page = earlier[start : start + PAGE]
+            if page != content[start : start + PAGE]:
+                put(path, content[:start] + page + content[start + PAGE :])
+                with pytest.raises(ConfigurationError, match=REFUSED):
+                    opened(path)
+
+
+def test_a_file_cut_short(path: Path, whole: Any):
+    """A file that lost its end is noticed, wherever it was cut; only one with no byte left is a new one."""
+    content, said = whole
+    for size in [*range(PAGE, len(content), PAGE), 2, 99, 100, 101, 511, 2000, len(content) - 1, len(content) - 700]:
+        put(path, content[:size])
+        assert refused_or_same(path, said), size
+
+
+def test_events_taken_away(path: Path, whole: Any):
+    """Events that were taken out, or a head that says otherwise, are noticed though SQLite sees nothing wrong."""
+    for statement in (
+        "DELETE FROM event WHERE sequence = (SELECT max(sequence) FROM event)",
+        "DELETE FROM event WHERE sequence = 5",
+        "DELETE FROM event",
+        "DELETE FROM head",
+        "UPDATE event SET kind = 3 WHERE sequence = 4",
+        "UPDATE event SET body = 'text' WHERE sequence = 4",
+        "UPDATE event SET kind = 'text' WHERE sequence = 4",
+        "UPDATE event SET intent = NULL WHERE intent = 2",
+        "UPDATE event SET first = first + 1 WHERE sequence = 2",
+        "UPDATE head SET sequence = sequence - 1",
+        "UPDATE head SET store = 'https://elsewhere.example'",
+        "UPDATE head SET key = x'00'",
+        "UPDATE head SET key = 'text'",
+        "UPDATE head SET identity = x'ff'",
+        "UPDATE head SET identity = CAST(x'ff' AS TEXT)",
+        "DROP TABLE head",
+        "ALTER TABLE event RENAME COLUMN body TO soul",
+    ):
+        put(path, whole[0])
+        connection = sqlite3.connect(path)
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+        with pytest.raises(ConfigurationError, match="damaged"):
+            opened(path)
+        with pytest.raises(ConfigurationError, match="damaged"):
+            SqliteJournal(path).summary()
