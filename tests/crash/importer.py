@@ -115,15 +115,15 @@ async def bring(order: dict[str, Any], replayed: Callable[[], None]) -> list[dic
     async with (
         httpx.AsyncClient(verify=CONTEXT) as http_client,
         AsyncNetoClient(order["url"], requests_per_minute=None, http_client=http_client, **order["settings"]) as neto,
+        neto.import_customer_logs(order["rows"], journal=order["journal"]) as run,
     ):
-        async with neto.import_customer_logs(order["rows"], journal=order["journal"]) as run:
-            async for outcome in run:
-                if outcome.replayed:
-                    replayed()
-                log_id = getattr(outcome, "log_id", None)
-                listed.append(
-                    {"index": outcome.index, "kind": type(outcome).__name__, "id": log_id, "again": outcome.replayed}
-                )
+        async for outcome in run:
+            if outcome.replayed:
+                replayed()
+            log_id = getattr(outcome, "log_id", None)
+            listed.append(
+                {"index": outcome.index, "kind": type(outcome).__name__, "id": log_id, "again": outcome.replayed}
+            )
     return listed
 
 
