@@ -218,7 +218,7 @@ class ColumnMapping:
         return next((column for column in sorted(self.used()) if counts[folded(column)] > 1), None)
 
     def _read(self, name: str, value: object) -> Any:
-        if value is None or value == "":
+        if value is None:
             return None
         if isinstance(value, FaultyCell):
             raise ValueError(value.fault)  # noqa: TRY004 - one kind of fault for a cell

@@ -103,6 +103,7 @@ def test_lone_quote_in_a_name():
         ('"a"x,b\n', "line 1, column 4: .*text follows a closing quote"),
         ('a,"b\n', "line 1, column 3: .*never closed"),
         ("a\0,b\n", "NUL"),
+        (f'"a",{"x" * (MAX_CELL + 1)}\n', "not well formed"),
         ("a" * MAX_LINE, "characters in one line"),
     ],
 )
@@ -125,6 +126,7 @@ def test_a_header_that_never_ends():
         ("1,2,3", "3 cells, and the header has 2"),
         ('1,"2"x', r"twice \(line 2, column 6\)"),
         ('"1"2,"3"', r"twice \(line 2, column 4\)"),
+        ('"1","a""b"2', r"twice \(line 2, column 11\)"),
         ('1,"2\n3"x', r"twice \(line 3, column 3\); lines 2 to 3"),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from neto_async import ConfigurationError
 from neto_async.importing import open_rows
+from neto_async.importing.files_encoding import Encoding, open_text
 
 
 def opened(content, **options):
@@ -49,6 +50,8 @@ def test_damaged_utf8_is_not_taken_for_windows_1252():
         (b"Notes\n\xe9\n", {"encoding": "ascii"}, "line 2, column 1: bytes that are not ascii"),
         (b"\xff\xfeN", {}, "bytes that are not UTF-16"),
         (b"Notes\n\xe9\n", {"encoding": "punycode"}, "bytes that are not punycode"),
+        (b"Notes\n", {"encoding": "undefined"}, "no encoding has this name"),
+        (b"xn--" + b"9" * 80, {"encoding": "idna"}, "line 1, column 1: bytes that are not idna"),
         (b"Notes\n", {"encoding": "zip"}, "no encoding has this name"),
         (b"Notes\n", {"encoding": "klingon"}, "no encoding has this name"),
         ("Notes\nx\n".encode("utf-16-le"), {}, "NUL characters"),
@@ -72,3 +75,11 @@ def test_faults_past_the_first_chunk():
 
     with pytest.raises(ConfigurationError, match="line 3, column 3:"):
         opened(content)
+
+
+def test_the_text_borrows_the_file():
+    """Closing the text leaves the file open, for whoever lent it; a repr shows nothing of it."""
+    file = io.BytesIO(b"CANARY")
+    with open_text(file, Encoding(codec="utf-8", label="UTF-8")) as text:
+        assert ("C", False) == (text.read(1), "CANARY" in repr(text))
+    assert not file.closed

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from neto_async import ConfigurationError, InvalidRecordError
-from neto_async.importing.files_rows import Row
+from neto_async.importing.files_rows import FaultyCell, Row
 from neto_async.importing.mapping import ColumnMapping, field_named
 
 
@@ -97,3 +98,116 @@ def test_a_row_that_can_not_be_read() -> None:
 
     with pytest.raises(InvalidRecordError, match="line 3: ragged"):
         mapping.log_from(Row(line=3, fault="ragged"))
+
+
+def faults(mapping: ColumnMapping, cells: Row) -> tuple[str, ...]:
+    with pytest.raises(InvalidRecordError) as raised:
+        mapping.log_from(cells)
+    return raised.value.errors
+
+
+def test_all_faults_of_a_row_are_told_at_once() -> None:
+    """Times, lengths, words and cells: each fault of a row has its line, column and field, in the fields' order."""
+    mapping = ColumnMapping(
+        columns={
+            "LastContacted": "When",
+            "Username": "Who",
+            "Status": "Stage",
+            "Notes": "Text",
+            "DateRequiredFollowUp": "Due",
+        }
+    )
+    cells = row(
+        When="05/06/2026", Who="x" * 26, Stage="Won", Text=FaultyCell(shown="#N/A", fault="shows #N/A"), Due="5"
+    )
+
+    assert ["Who", "When", "Due", "Stage", "Text"] == [fault.split('"')[1] for fault in faults(mapping, cells)]
+    assert (
+        'line 7, column "Who": username: 26 characters, and Neto takes at most 25',
+        'line 7, column "Text": shows #N/A',
+    ) == (faults(mapping, cells)[0], faults(mapping, cells)[-1])
+
+
+def test_two_faults_of_one_field() -> None:
+    """A text that is too long and holds what XML can't is told both."""
+    mapping = ColumnMapping(columns={"username": "Who"})
+
+    assert 2 == len(faults(mapping, row(Who="\x01" * 26)))
+
+
+def test_a_row_of_faults_is_not_called_empty_as_well() -> None:
+    """A log that is empty only for its faulty cell is not told to be empty; one that is empty is."""
+    mapping = ColumnMapping(columns={"last_contacted": "When", "notes": "Text"})
+
+    assert ["When"] == [fault.split('"')[1] for fault in faults(mapping, row(When="x", Text=""))]
+    assert ("line 7: the log is empty: give at least one field",) == faults(mapping, row(When="", Text=" "))
+
+
+def test_a_faulty_cell_is_not_passed_over() -> None:
+    """Of several columns a faulty one that comes first is a fault, though it shows nothing."""
+    mapping = ColumnMapping(columns={"notes": ("a", "b")})
+
+    assert ('line 7, column "a": never',) == faults(mapping, row(a=FaultyCell(shown="", fault="never"), b="x"))
+
+
+def test_typed_cells() -> None:
+    """Numbers, days and times of a workbook or of JSON become the texts, days and times that they show."""
+    mapping = ColumnMapping(
+        columns={"Username": "a", "FollowUpType": "b", "Notes": "c", "LastContacted": "d", "DateRequiredFollowUp": "e"},
+        timezone="UTC",
+        date_formats="%d/%m/%Y",
+    )
+    at = datetime(2026, 1, 5, 9, 30)  # noqa: DTZ001 (a workbook's times have no zone)
+
+    log = mapping.log_from(row(a=7, b=Decimal("1.5"), c=date(2026, 1, 9), d=at, e=date(2026, 1, 9)))
+
+    assert ("7", "1.5", "2026-01-09") == (log.username, log.follow_up_type, log.notes)
+    assert (at.replace(tzinfo=timezone.utc), date(2026, 1, 9)) == (log.last_contacted, log.date_required_follow_up)
+
+
+@pytest.mark.parametrize("cell", [True, ["CANARY"], {"a": "CANARY"}])
+def test_what_json_can_hold_and_a_log_can_not(cell: object) -> None:
+    """Truths, lists and objects are no texts, and are not made into some."""
+    (fault,) = faults(ColumnMapping(columns={"notes": "n"}), row(n=cell))
+
+    assert ("must be text, a number or nothing" in fault, "CANARY" in fault) == (True, False)
+
+
+def test_blank_words_are_not_mapped() -> None:
+    """A status of blanks is no status, and the star does not stand for it."""
+    mapping = ColumnMapping(columns={"status": ("s", "t"), "notes": "n"}, words={"status": {"*": "Completed"}})
+
+    assert None is mapping.log_from(row(s=" ", t="", n="x")).status
+
+
+def test_a_column_that_stands_twice() -> None:
+    """Of two columns with one name none is taken silently, in a header or in an object that spells it twice."""
+    mapping = ColumnMapping(columns={"notes": "Text"})
+
+    with pytest.raises(ConfigurationError, match='more than one column "text"'):
+        mapping.completed(["Text", "Other", "text"])
+    assert {"notes": ("Text",)} == mapping.completed(["Text", "Other", "other", "", ""]).columns
+    twice = Row(line=7, columns=("Text", "text"), cells=("a", "b"))
+    assert ('line 7: "Text" stands there more than once; leave one of them',) == faults(mapping, twice)
+    other = Row(line=7, columns=("Text", "Other", "other"), cells=("a", "b", "c"))
+    assert "a" == mapping.log_from(other).notes
+
+
+def test_no_such_field() -> None:
+    """A name that is no field is refused with the names that are."""
+    with pytest.raises(ConfigurationError, match=r'"Note" is no field .* AllocatedTo'):
+        field_named("Note")
+
+
+def test_missing_columns_of_a_file_without_any() -> None:
+    """A file without a named column has none to propose."""
+    with pytest.raises(ConfigurationError, match="it has none"):
+        ColumnMapping(columns={"notes": "Text"}).completed(["", "neto_line"])
+
+
+def test_one_faulty_cell_among_good_ones() -> None:
+    """A row with one cell that can't be read is invalid for it alone, however good the rest is."""
+    mapping = ColumnMapping(columns={"last_contacted": "When", "notes": "Text"})
+
+    (fault,) = faults(mapping, row(When="05/06/2026", Text="fine"))
+    assert fault.startswith('line 7, column "When": not a time that can be read for certain')
