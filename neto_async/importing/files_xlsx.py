@@ -196,13 +196,12 @@ def _merged_cells(book: _Workbook, part: str) -> Iterator[_Merged]:
     rest = b""
     for chunk in book.chunks(part):
         text = rest + chunk
-        end = 0
+        # What stands across two chunks is found with the second; what is found twice does no harm.
+        rest = text[-_LONGEST_MERGED:]
         for found in _MERGED.finditer(text):
-            end = found.end()
             top, bottom = int(found[2]), int(found[4])
             if bottom > top:
                 yield _Merged(top, bottom, _column(found[1].decode()))
-        rest = text[max(end, len(text) - _LONGEST_MERGED) :]
 
 
 def _column(letters: str) -> int:

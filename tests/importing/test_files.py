@@ -53,6 +53,31 @@ def test_iterations_do_not_disturb_one_another(content):
     assert {0: expected, 1: expected} == found
 
 
+def test_a_place_is_held_until_it_is_read():
+    """Between going to a place and reading there, no other thread goes elsewhere."""
+
+    class Interrupted(io.BytesIO):
+        intruder = None
+
+        def seek(self, *place):
+            found = super().seek(*place)
+            if self.intruder is not None:
+                thread, self.intruder = self.intruder, None
+                thread.start()
+                thread.join(0.2)  # it has to wait for this reading, and ends afterwards
+            return found
+
+    disk = Interrupted(TEXT)
+    file = open_rows(disk, name="a.csv")
+    expected = list(file)
+    found = []
+    thread = disk.intruder = threading.Thread(target=lambda: found.extend(file))
+
+    assert expected == list(file)
+    thread.join()
+    assert expected == found
+
+
 def test_positions_are_stable():
     """Each reading gives the same rows on the same lines."""
     file = open_rows(io.BytesIO(b'Notes\n"a\nb"\n"x"y\nc\n'), name="a.csv")
