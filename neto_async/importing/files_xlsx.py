@@ -6,8 +6,8 @@ May import: errors, files_rows, files_csv (its limit on a cell), files_packed, f
 Read with the standard library's zip and XML parsers, row by row in constant memory; of a workbook only its shared
 texts are held. The libraries for this were tried: python-calamine 0.9.1 reads error cells and formulas that were never
 calculated as empty, so that a log would go out without its notes and nobody would know, and one stray cell in the last
-row and column ends the process; openpyxl 3.1.5 hides the second as well, and takes 14 s where this takes 5 (200,000
-rows of 8 cells, 2026-11).
+row and column ends the process; openpyxl 3.1.5 hides the second as well, and takes twice the time (200,000 rows of 8
+cells, 2026-11).
 
 ECMA-376 part 1 is the format: 18.2 workbook, 18.3 sheets, 18.4 shared texts, 18.8 styles; part 2 the package.
 """
