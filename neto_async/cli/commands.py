@@ -138,9 +138,19 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
 )
 @click.option("--timezone", help="Zone of times that name none, such as Australia/Brisbane.")
 @click.option("--date-format", "date_formats", multiple=True, help='Form of times, such as "%d/%m/%Y %H:%M".')
-@click.option("--input-format", type=click.Choice(["csv", "jsonl", "json"]), help="In place of the file's ending.")
+@click.option(
+    "--input-format", type=click.Choice(["csv", "jsonl", "json", "xlsx"]), help="In place of the file's ending."
+)
 @click.option("--encoding", help="In place of looking at the file.")
 @click.option("--delimiter", help="In place of looking at the header.")
+@click.option("--sheet", help="Of a workbook; by default the first that is not hidden.")
+@click.option(
+    "--mapping",
+    "mapping_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A TOML file that says all of this at once; options given beside it are stronger.",
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -187,6 +197,8 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     input_format: str | None,
     encoding: str | None,
     delimiter: str | None,
+    sheet: str | None,
+    mapping_file: Path | None,
     report: Path | None,
     journal: Path | None,
     no_journal: bool,
@@ -203,7 +215,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     rate: float | None,
 ) -> int:
     """
-    Add the logs of FILE (.csv .tsv .jsonl .ndjson .json, or - for standard input) to a store.
+    Add the logs of FILE (.csv .tsv .jsonl .ndjson .json .xlsx, any of them .gz, or - for standard input) to a store.
 
     The store and its key come from the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY. Columns with the
     vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are found by themselves.
@@ -221,12 +233,21 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     Exit codes: 0 all added, 1 wrong use, 2 some rejected or invalid,
     3 some unknown, 4 stopped before the end.
     """
-    mapping = ColumnMapping(
-        columns={name: tuple(part.strip() for part in columns.split("|")) for name, columns in maps},
-        words=_words(words),
-        timezone=None if timezone is None else zone_named(timezone),
-        date_formats=tuple(checked_format(form) for form in date_formats),
+    kept = ColumnMapping() if mapping_file is None else ColumnMapping.from_toml(mapping_file)
+    mapping = evolve(
+        kept,
+        columns={
+            **kept.columns,
+            **{name: tuple(part.strip() for part in columns.split("|")) for name, columns in maps},
+        },
+        words={**kept.words, **_words(words)},
+        timezone=kept.timezone if timezone is None else zone_named(timezone),
+        date_formats=tuple(checked_format(form) for form in date_formats) or kept.date_formats,
     )
+    said = {"file_format": input_format, "encoding": encoding, "delimiter": delimiter, "sheet": sheet}
+    how = {**mapping.file, **{name: value for name, value in said.items() if value is not None}}
+    if file == "-":
+        how = {"file_format": "csv", **how}
     limits = {
         "wire_format": wire_format,
         "batch_size": batch_size,
@@ -251,9 +272,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         rows = open_rows(
             binary,
             name="standard input" if file == "-" else Path(file).name,
-            file_format=input_format or ("csv" if file == "-" else None),
-            encoding=encoding,
-            delimiter=delimiter,
+            **how,
         )
         return asyncio.run(_import(rows, mapping, limits, options))
 

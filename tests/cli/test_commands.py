@@ -344,3 +344,22 @@ async def test_interrupted(store: NetoSandbox, tmp_path: Path, how: signal.Signa
     assert len(notes) == len(set(notes))
     assert 60 == again.summary["added"] + again.summary["unknown"]
     assert again.summary["added"] <= len(notes)
+
+
+async def test_a_kept_mapping(store: NetoSandbox, tmp_path: Path) -> None:
+    """A mapping in a TOML file stands for the options, and an option beside it is stronger."""
+    file = tmp_path / "calls.csv"
+    file.write_text("Text;Other;Stage\na;b;Open\n", encoding="utf-8")
+    kept = tmp_path / "crm.toml"
+    kept.write_text(
+        '[columns]\nNotes = "Text"\nStatus = "Stage"\n[words.Status]\nOpen = "Completed"\n[file]\ndelimiter = ";"\n',
+        encoding="utf-8",
+    )
+
+    as_kept = await run("import", str(file), "--mapping", str(kept), "--no-journal", store=store)
+    stronger = await run(
+        *("import", str(file), "--mapping", str(kept), "--map", "Notes=Other", "--no-journal"), store=store
+    )
+
+    assert (0, 0) == (as_kept.code, stronger.code), as_kept.err + stronger.err
+    assert [("a", "Completed"), ("b", "Completed")] == [(log.notes, log.status) for log in store.logs]
