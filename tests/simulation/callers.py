@@ -126,7 +126,9 @@ class Callers:
     def item(self, text: str, flaw: str) -> Any:
         if flaw == "moody":
             always = self.draw.random() < 0.5
-            zone = Moody(lambda: always or self.draw.random() < 0.5)
+            # Not through self: the garbage collector passes datetimes by, and would never see the cycle.
+            draw = self.draw
+            zone = Moody(lambda: always or draw.random() < 0.5)
             log = CustomerLog(notes=text, last_contacted=datetime(2026, 11, 5, tzinfo=zone))
             zone.armed = True
             return log
