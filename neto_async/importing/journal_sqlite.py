@@ -149,7 +149,7 @@ class SqliteJournal:
         """
         try:
             self._begin(store)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self.close()
             raise self._unusable(error) from None
         except (ConfigurationError, JournalError) as error:
@@ -209,7 +209,7 @@ class SqliteJournal:
             if self._load() is None:
                 raise ConfigurationError(f"the journal {self._name} is empty: no import has begun with it")
             return self._summed_up()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unusable(error) from None
         finally:
             self.close()
@@ -322,14 +322,14 @@ class SqliteJournal:
             "in the store and import the rest of the file with a new journal"
         )
 
-    def _unusable(self, error: sqlite3.Error) -> ConfigurationError:
+    def _unusable(self, error: sqlite3.Error | UnicodeDecodeError) -> ConfigurationError:
         match getattr(error, "sqlite_errorname", "SQLITE_ERROR").split("_"):
             case ["SQLITE", "BUSY" | "LOCKED", *_]:
                 text = f"another import is using the journal {self._name}; wait for its end, or stop it"
             case ["SQLITE", "NOTADB"]:
                 text = f"{self._name} is not a journal of neto_async; name another file"
             case ["SQLITE", "CORRUPT" | "ERROR", *_]:
-                # A table or column that is not there, or a text that is none.
+                # A table or column that is not there, or a text that is none, in SQLite's own words as well.
                 return self._damaged()
             case _:
                 text = f"the journal {self._name} can't be used: {error}"

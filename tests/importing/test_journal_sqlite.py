@@ -223,31 +223,6 @@ def test_every_commit_is_synced(path: Path):
 FATES = st.sampled_from([None, *RowState])
 
 
-@given(st.lists(st.dictionaries(st.integers(0, 5), FATES, min_size=1, max_size=4), max_size=8))
-@settings(max_examples=60, deadline=None)
-def test_what_is_known_is_what_the_calls_say(history: list[dict[int, RowState | None]]):
-    """Over any history: added once is added, in doubt stays so until then, else the last call counts; in order."""
-    calls = [
-        journal_sqlite.PastCall(
-            min(rows),
-            order,
-            [known(position, UNKNOWN if fate is None else fate, order) for position, fate in rows.items()],
-        )
-        for order, rows in enumerate(history)
-    ]
-    expected: dict[int, Known] = {}
-    for call in calls:
-        for row in call.rows:
-            held = expected.get(row.position)
-            if row.state is WITHDRAWN or (held and held.state is ADDED and row.state is not ADDED):
-                continue
-            if held and held.state is UNKNOWN and row.state is REJECTED:
-                continue
-            expected[row.position] = row
-
-    assert [expected[position] for position in sorted(expected)] == list(fold(sorted(calls, key=lambda call: call[:2])))
-
-
 @given(st.lists(st.dictionaries(st.integers(0, 5), FATES, min_size=1, max_size=4), max_size=8), st.data())
 @settings(max_examples=12, deadline=None)
 def test_a_file_says_the_same_as_memory(tmp_path_factory: Any, history: list[dict[int, Any]], data: Any):
@@ -271,23 +246,6 @@ def test_a_file_says_the_same_as_memory(tmp_path_factory: Any, history: list[dic
     journal.close()
 
     assert list(fold(sorted(past, key=lambda call: call[:2]))) == read(path)[2]
-
-
-def test_memory_of_a_fold_is_bounded_by_overlap():
-    """Of calls that do not overlap only one is held, however many there are."""
-    alive = most = 0
-
-    def calls() -> Any:
-        nonlocal alive, most
-        for call in range(1000):
-            alive += 2
-            most = max(most, alive)
-            yield journal_sqlite.PastCall(2 * call, call, [known(2 * call, ADDED), known(2 * call + 1, ADDED)])
-
-    for _ in fold(calls()):
-        alive -= 1
-
-    assert (0, 4) == (alive, most)
 
 
 # -- whom it refuses --------------------------------------------------------------------------------------------
@@ -593,6 +551,16 @@ def test_a_file_cut_short(path: Path, whole: Any):
     for size in [*range(PAGE, len(content), PAGE), 2, 99, 100, 101, 511, 2000, len(content) - 1, len(content) - 700]:
         put(path, content[:size])
         assert refused_or_same(path, said), size
+
+
+def test_names_that_are_no_text(path: Path, whole: Any):
+    """A table whose name is no text any more, which SQLite then puts into its complaint, is damage as well."""
+    content = whole[0].replace(b"CREATE UNIQUE INDEX event_intent", b"CREATE UNIQUE INDEX event_int\xf3nt")
+    assert content != whole[0]
+    put(path, content.replace(b"CREATE INDEX event_first ON event", b"CREATE INDEX event_first ON ev\xf3nt"))
+    for use in (lambda: opened(path), SqliteJournal(path).summary):
+        with pytest.raises(ConfigurationError, match="damaged"):
+            use()
 
 
 def test_events_taken_away(path: Path, whole: Any):
