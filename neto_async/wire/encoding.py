@@ -71,7 +71,7 @@ def encode_batch(records: Sequence[CustomerLog], wire_format: WireFormat, *, zon
         zone: The zone that times are sent in; a calendar day goes out as it stands.
     """
     if wire_format is WireFormat.XML:
-        return _join_xml(map(_conversion(zone, _escaped), records))
+        return _dump_xml(map(_conversion(zone, _escaped), records))
     return _dump_json({"CustomerLogs": {"CustomerLog": list(map(_conversion(zone, _plain), records))}})
 
 
@@ -103,14 +103,17 @@ with suppress(ImportError):
     from orjson import dumps as _dump_json
 
 
-def _join_xml(logs: Iterable[_Fields]) -> bytes:
-    elements = [
-        f"<CustomerLog>{''.join([f'<{name}>{text}</{name}>' for name, text in fields.items()])}</CustomerLog>"
-        for fields in logs
-    ]
+def _dump_xml(logs: Iterable[_Fields]) -> bytes:
+    """Join the elements of a body; the texts in them are escaped already."""
+    elements = "".join(map(_element, logs))
     return (
-        f'<?xml version="1.0" encoding="utf-8"?>\n<{ACTION}><CustomerLogs>{"".join(elements)}</CustomerLogs></{ACTION}>'
+        f'<?xml version="1.0" encoding="utf-8"?>\n<{ACTION}><CustomerLogs>{elements}</CustomerLogs></{ACTION}>'
     ).encode()
+
+
+def _element(log: _Fields) -> str:
+    fields = "".join([f"<{name}>{text}</{name}>" for name, text in log.items()])
+    return f"<CustomerLog>{fields}</CustomerLog>"
 
 
 _plain: Callable[[str], str] = str.__str__
