@@ -225,10 +225,12 @@ class ImportRun:
         if self._feed.stop is not None and not self._read_on:
             return False
         index = self._taken
+        log, record, context, errors = read_item(item)
+        settled = await self._look_back(index, log, context)
+        # Taken only now: whoever leaves meanwhile would wait for an outcome that nobody can tell.
         self._taken += 1
         self._outstanding += 1
-        log, record, context, errors = read_item(item)
-        if (settled := await self._look_back(index, log, context)) is not None:
+        if settled is not None:
             self._settle(settled)
         elif log is None:
             invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
@@ -251,7 +253,6 @@ class ImportRun:
             found = await self._resumption.look(index, log, context)
         except ConfigurationError:
             # What was read may belong to another source as well.
-            self._outstanding -= 1
             cause = NotSentCause.SOURCE_CHANGED
             self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
             raise

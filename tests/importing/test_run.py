@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -62,3 +64,47 @@ async def test_a_run_is_entered_once(store: NetoSandbox, connect: Any):
 
     with pytest.raises(RuntimeError, match="only once"):
         await run.__aenter__()
+
+
+class SlowJournal:
+    """Knows nothing, and says so only when it may."""
+
+    identity = "mine"
+    key = bytes(16)
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+
+    def open(self, store: str) -> None:
+        pass
+
+    def known(self) -> Any:
+        return self._rows()
+
+    def _rows(self) -> Any:
+        self.asked.set()
+        self.may_answer.wait()
+        yield from ()
+
+    def write(self, entries: Any) -> None:
+        pass
+
+    def finish(self, rows: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_leaving_while_a_row_is_looked_up(store: NetoSandbox, connect: Any, stops: Any):
+    """A row that is being looked up in the journal when its caller leaves was never taken, and nothing waits for it."""
+    journal = SlowJournal()
+    async with (await connect(store)).import_customer_logs([{"Notes": "a"}], journal=journal) as run:
+        await asyncio.to_thread(journal.asked.wait)
+        if stops:
+            run.stop()
+        asyncio.get_running_loop().call_soon(journal.may_answer.set)
+
+    assert ((), 0, 0, 0) == (run.unread, run.progress.taken, run.progress.stopped_at, store.call_count)

@@ -1,0 +1,261 @@
+"""
+Any history of an import: runs that are killed, stores that fail in every way, sources that are mended and grow.
+
+The law: no run sends a row that may have been saved; what is said of each row is true; the last run finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define, frozen
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from neto_async import AsyncNetoClient, ConfigurationError
+from neto_async.importing.journal import Entry, Intent
+from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.sending.engine import Engine
+from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+
+STORE = "http://localhost"
+KINDS = ["saves", "saves and breaks", "breaks", "never leaves", "too many", "refuses the key"]
+
+
+@define
+class World:
+    """The store, what the network knows of each row, and whether the importing process lives."""
+
+    ledger: dict[int, str] = Factory(dict)
+    open: set[str] = Factory(set)  # rows that left and of which no answer said that they were not saved
+    sent_again: set[str] = Factory(set)
+    intended: set[str] = Factory(set)  # rows of this run that were about to leave
+    doubted: set[str] = Factory(set)  # such rows of runs that were killed: nobody may have seen their calls end
+    told: set[str] = Factory(set)  # rows that the store refused
+    dies_at: int = -1  # steps that the process still lives; below zero it is not killed
+    alive: bool = True
+
+    def step(self) -> bool:
+        """Pass a step, at which the process may die; say whether it lives."""
+        if self.dies_at == 0:
+            self.alive = False
+            self.doubted |= self.intended
+        self.dies_at -= 1
+        return self.alive
+
+
+@define
+class Wire:
+    """A network that plays a script, then saves; nothing leaves a dead process."""
+
+    world: World
+    script: list[str]
+
+    async def call(self, body: OutgoingBody) -> Reply | Failure:
+        await asyncio.sleep(0)
+        kind = self.script.pop(0) if self.script else "saves"
+        if kind == "never leaves" or not self.world.step():
+            return Failure(name="ConnectError")
+        notes = [
+            log["Notes"] for log in json.loads(b"".join([piece async for piece in body]))["CustomerLogs"]["CustomerLog"]
+        ]
+        self.world.sent_again |= self.world.open & set(notes)
+        self.world.open |= set(notes)
+        answer = self._answer(kind, notes)
+        if not self.world.step():
+            return Failure(name="ReadError")
+        await asyncio.sleep(0)
+        return answer
+
+    def _answer(self, kind: str, notes: list[str]) -> Reply | Failure:
+        world = self.world
+        if kind == "too many":
+            world.open -= set(notes)
+            return Reply(status=429, headers={"retry-after": "0"}, body=b"")
+        if kind == "refuses the key":
+            world.open -= set(notes)
+            return Reply(status=401, headers={}, body=b"")
+        if kind == "breaks":
+            return Failure(name="ReadError")
+        if any("poison" in text for text in notes):
+            world.open -= set(notes)
+            world.told |= set(notes) if len(notes) == 1 else set()
+            message = {"Message": "bad", "SeverityCode": "Error"}
+            return _reply({"Ack": "Error", "Messages": {"Error": message}})
+        ids = range(len(world.ledger) + 1, len(world.ledger) + 1 + len(notes))
+        world.ledger.update(zip(ids, notes, strict=True))
+        if kind == "saves and breaks":
+            return Failure(name="ReadError")
+        return _reply({"Ack": "Success", "CustomerLog": [{"LogID": log_id} for log_id in ids]})
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def _reply(document: object) -> Reply:
+    return Reply(status=200, headers={}, body=json.dumps(document).encode())
+
+
+class Mortal(SqliteJournal):
+    """Writes nothing once the process is dead, which may be before or after any write."""
+
+    def __init__(self, path: Path, world: World, notes: list[str]) -> None:
+        super().__init__(path)
+        self._world = world
+        self._notes = notes
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        if self._world.step():
+            super().write(entries)
+            for entry in entries:
+                if isinstance(entry, Intent):
+                    self._world.intended |= {self._notes[position] for position, _ in entry.rows}
+            self._world.step()
+
+    def finish(self, rows: int) -> None:
+        if self._world.alive:
+            super().finish(rows)
+
+
+class NoWaiting:
+    """A clock on which every wait is over at once."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def utcnow(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+    def call_at(self, when: float, callback: Any, *args: object) -> Any:
+        def come() -> None:
+            self._now = max(self._now, when)
+            callback(*args)
+
+        return asyncio.get_running_loop().call_soon(come)
+
+
+async def run_once(world: World, path: Path, notes: list[str], plan: Run) -> list[Any] | None:
+    """Import in a process that may die; None where it did, or gave up."""
+    world.alive, world.dies_at, world.intended = True, plan.dies_at, set()
+    settings = {"batch_size": plan.batch_size, "max_concurrency": plan.calls, "requests_per_minute": None}
+    async with AsyncNetoClient(STORE, api_key="key", **settings) as neto:
+        wire = Wire(world, list(plan.script))
+        neto._engine = Engine(neto._settings, wire, clock=NoWaiting(), jitter=lambda: 0.0)
+        rows = [{"Notes": text} if text else {"nope": "x"} for text in notes]
+        outcomes: list[Any] = []
+        async with neto.import_customer_logs(
+            rows, journal=Mortal(path, world, notes), retry_rejected=plan.retry_rejected, read_on=True
+        ) as run:
+            async for outcome in run:
+                outcomes += [outcome] if world.alive else []
+                if len(outcomes) == plan.leaves_after:
+                    break
+        outcomes += run.unread if world.alive else ()
+    check(world, notes, outcomes)
+    return outcomes if world.alive and len(outcomes) == len(notes) else None
+
+
+def check(world: World, notes: list[str], outcomes: list[Any]) -> None:
+    """Compare what was said, whatever happened afterwards, with the store."""
+    saved = list(world.ledger.values())
+    assert len({outcome.index for outcome in outcomes}) == len(outcomes)
+    for outcome in outcomes:
+        text = notes[outcome.index]
+        match type(outcome).__name__:
+            case "Added":
+                assert text == world.ledger[outcome.log_id]
+            case "Unknown":
+                assert text in world.open | world.doubted
+            case "Rejected":
+                assert text in world.told
+                assert text not in saved
+            case "NotSent":
+                assert text not in world.open
+            case _:
+                assert not text
+
+
+@frozen
+class Run:
+    """How one run goes."""
+
+    script: tuple[str, ...]
+    dies_at: int
+    leaves_after: int
+    batch_size: int
+    calls: int
+    retry_rejected: bool
+
+
+RUNS = st.builds(
+    Run,
+    script=st.lists(st.sampled_from(KINDS), max_size=8).map(tuple),
+    dies_at=st.one_of(st.just(-1), st.integers(0, 20)),
+    leaves_after=st.one_of(st.just(-1), st.integers(1, 6)),
+    batch_size=st.integers(1, 4),
+    calls=st.integers(1, 3),
+    retry_rejected=st.booleans(),
+)
+ROWS = st.lists(st.sampled_from(["good", "good", "good", "poison", ""]), min_size=1, max_size=12)
+LAST = Run((), -1, -1, 3, 2, retry_rejected=False)
+
+
+@given(rows=ROWS, runs=st.lists(RUNS, min_size=1, max_size=4), mends=st.data())
+@settings(max_examples=50, deadline=None)
+def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], mends: Any) -> None:
+    """No row that may be in the store is ever sent again, all that is said is true, and a last run finishes."""
+    path = tmp_path_factory.mktemp("history") / "import.db"
+    notes = [kind and f"{kind} {number}" for number, kind in enumerate(rows)]
+    world = World()
+    for number, plan in enumerate(runs):
+        if asyncio.run(run_once(world, path, notes, plan)) is None:
+            event("a run that was killed, or left")
+        # What was never saved for certain may be mended in place, and the source may grow.
+        for place, text in enumerate(notes):
+            if text not in world.open | world.doubted and mends.draw(st.integers(0, 3)) == 0:
+                notes[place] = f"mended {place} {number}"
+        notes += [f"grown {number}" for _ in range(mends.draw(st.integers(0, 1)))]
+
+    outcomes = asyncio.run(run_once(world, path, notes, LAST))
+    calls = len(world.ledger)
+    again = asyncio.run(run_once(world, path, notes, LAST))
+
+    assert outcomes is not None
+    assert again is not None
+    assert {"Added", "Unknown", "Rejected", "Invalid"} >= {type(outcome).__name__ for outcome in outcomes}
+    assert all(outcome.replayed or type(outcome).__name__ == "Invalid" for outcome in again)
+    assert calls == len(world.ledger) == len(set(world.ledger.values()))
+    assert set() == world.sent_again
+
+
+@given(rows=ROWS, plan=RUNS, mends=st.data())
+@settings(max_examples=25, deadline=None)
+def test_changed_where_it_may_stand_in_the_store(tmp_path_factory: Any, rows: list[str], plan: Run, mends: Any) -> None:
+    """A source in which a row was changed that is in the store, or may be, is refused, and that row is not sent."""
+    path = tmp_path_factory.mktemp("history") / "import.db"
+    notes = [kind and f"{kind} {number}" for number, kind in enumerate(rows)]
+    world = World()
+    asyncio.run(run_once(world, path, notes, plan))
+    standing = [place for place, text in enumerate(notes) if text in world.open]
+    if not standing:
+        return
+    place = mends.draw(st.sampled_from(standing))
+    changed = f"other {place}"
+    notes = notes[:place] if mends.draw(st.booleans()) else [*notes[:place], changed, *notes[place + 1 :]]
+
+    refused = False
+    try:
+        asyncio.run(run_once(world, path, notes, LAST))
+    except ConfigurationError as error:
+        refused = f"record {place + 1}" in str(error) or len(notes) == place
+    assert refused
+    assert changed not in world.ledger.values()
+    assert set() == world.sent_again
