@@ -128,8 +128,8 @@ class AsyncNetoClient:
         return f"AsyncNetoClient({self._settings.store_url!r}, {self._settings.wire_format}, {state})"
 
     def __del__(self) -> None:
-        # __init__ may have raised before there was anything to close.
-        if getattr(self, "_loop", None) is not None and self._closing is None:
+        # __init__ may have raised before there was anything to close; after a fork the parent has it to close.
+        if getattr(self, "_loop", None) is not None and self._closing is None and self._pid == os.getpid():
             warnings.warn(f"{self!r} was not closed: await aclose()", ResourceWarning, source=self, stacklevel=1)
 
     async def __aenter__(self) -> Self:
@@ -318,7 +318,10 @@ class AsyncNetoClient:
         await asyncio.sleep(0)
         if waiting or in_flight:
             logger.warning(
-                "closed with %d records in calls that have not ended and %d that were not sent", in_flight, waiting
+                "closed with %d records in calls that have not ended and %d that were not sent",
+                in_flight,
+                waiting,
+                extra={"neto_in_flight": in_flight, "neto_not_sent": waiting},
             )
         await self._transport.aclose()
         return DrainReport(

@@ -280,14 +280,10 @@ class Engine:
 
         def note(entry: Entry) -> None:
             remaining.discard(entry)
-            if not remaining and not done.done():
-                done.set_result(True)
+            if not remaining:
+                _answer(done, True)
 
-        def run_out() -> None:
-            if not done.done():
-                done.set_result(False)
-
-        timer = None if timeout is None else self.clock.call_at(self.clock.monotonic() + timeout, run_out)
+        timer = None if timeout is None else self.clock.call_at(self.clock.monotonic() + timeout, _answer, done, False)
         self._on_settled.append(note)
         try:
             return await done
@@ -452,7 +448,9 @@ class Engine:
             return encode_batch(records, self.settings.wire_format, zone=self.settings.wire_timezone)
         except Exception as error:  # noqa: BLE001
             # A caller's own tzinfo can raise anything; its neighbours must not notice.
-            logger.warning("a batch of %d could not be encoded (%s)", len(records), type(error).__name__)
+            name = type(error).__name__
+            described = {"neto_records": len(records), "neto_failure": name}
+            logger.warning("a batch of %d could not be encoded (%s)", len(records), name, extra=described)
             return None
 
     async def _run(self, call: _Call) -> None:
@@ -466,7 +464,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001
             # A transport that breaks its contract must not take records with it.
             exchange = Failure(name=type(error).__name__)
-            logger.error("the transport raised %s", exchange.name)  # noqa: TRY400 (a traceback could show a text)
+            described = {"neto_call": call.number, "neto_failure": exchange.name}
+            logger.error("the transport raised %s", exchange.name, extra=described)  # noqa: TRY400 (a traceback could show a text)
         finally:
             self._end(call, exchange)
 
@@ -705,7 +704,8 @@ class Engine:
 
     def _key_refused(self, call: _Call, verdict: Verdict) -> None:  # noqa: ARG002
         if self._halt_probe_at is None:
-            logger.error("the store refused the API key; nothing is sent but one probe a minute")
+            described = {"neto_call": call.number, "neto_cause": NotSentCause.KEY_REFUSED.name}
+            logger.error("the store refused the API key; nothing is sent but one probe a minute", extra=described)
         self._halt_probe_at = self.clock.monotonic() + PROBE_INTERVAL
         self._note_definite(call)
         self._settle_all(call, _KEY_REFUSED)
@@ -748,7 +748,7 @@ class Engine:
     def _note_key_taken(self, call: _Call) -> None:
         if call.probe and self._halt_probe_at is not None:
             self._halt_probe_at = None
-            logger.info("the store takes the API key again")
+            logger.info("the store takes the API key again", extra={"neto_call": call.number})
 
     _actions: ClassVar[Mapping[VerdictKind, Callable[[Engine, _Call, Verdict], None]]] = {
         VerdictKind.ADDED: _added,
@@ -768,11 +768,12 @@ class Engine:
         self._forget(entry)
         if isinstance(feed, RunFeed):
             feed.settle(outcome)
-        elif isinstance(entry, SingleEntry):
-            if entry.waiter.done():
-                self.unawaited(outcome)
-            else:
-                entry.waiter.set_result(outcome)
+            return
+        assert isinstance(entry, SingleEntry)  # noqa: S101
+        if entry.waiter.done():
+            self.unawaited(outcome)
+        else:
+            entry.waiter.set_result(outcome)
 
     def _settle_all(self, call: _Call, stop: Stop) -> None:
         for entry in call.entries:
@@ -785,8 +786,7 @@ class Engine:
 
     def _fail_all(self, stop: Stop) -> None:
         for entry in self._singles.entries():
-            if not entry.waiter.done():
-                self._settle_waiting(entry, stop)
+            self._settle_waiting(entry, stop)
         for feed in list(self._runs):
             self.stop_run(feed, stop)
 
@@ -815,6 +815,11 @@ _CLOSED = Stop(cause=NotSentCause.CLOSED, reason=NotSentCause.CLOSED)
 _GAVE_UP = Stop(cause=NotSentCause.GAVE_UP, reason=NotSentCause.GAVE_UP)
 _NOBODY_WAITS = Stop(cause=NotSentCause.STOPPED, reason="its caller was cancelled, and its call saved nothing")
 _KEY_REFUSED = Stop(cause=NotSentCause.KEY_REFUSED, reason=NotSentCause.KEY_REFUSED)
+
+
+def _answer(future: asyncio.Future[bool], answer: bool) -> None:  # noqa: FBT001 - a callback's
+    if not future.done():
+        future.set_result(answer)
 
 
 def _refused_whole(messages: tuple[str, ...]) -> Stop:

@@ -146,7 +146,7 @@ class Feed(Protocol):
         """Say whether a batch could be sealed now."""
 
     def take(self, most: int) -> Piece | None:
-        """Hand over what goes with the next call."""
+        """Hand over what goes with the next call, where it is ready; None where all of it was withdrawn just now."""
 
     def put_back(self, piece: Piece) -> None:
         """Take a piece back, to go before all others."""
@@ -179,12 +179,13 @@ class SingleLane:
 
     @property
     def waiting(self) -> int:
-        """Number of records that wait; what was withdrawn waits no more."""
-        return sum(not _settled(entry) for entry in self.entries())
+        """Number of records that wait."""
+        return len(self.entries())
 
     def entries(self) -> list[SingleEntry]:
-        """List those that wait."""
-        return [*(entry for piece in tuple(self._pieces) for entry in piece.entries), *self._queue]  # type: ignore[list-item]
+        """List those that wait; what was withdrawn, or has run out of time, waits no more."""
+        in_pieces = (entry for piece in tuple(self._pieces) for entry in piece.entries)
+        return [entry for entry in (*in_pieces, *self._queue) if not _settled(entry)]  # type: ignore[misc]
 
     def add(self, entry: SingleEntry) -> None:
         """Take a record in."""
@@ -207,7 +208,7 @@ class SingleLane:
             piece.entries = [entry for entry in piece.entries if not _settled(entry)]
             if len(piece.entries) > most:
                 self.put_back(piece.split(most))
-            return piece if piece.entries else None
+            return piece
         taken: list[Entry] = []
         while self._queue and len(taken) < most:
             entry, _ = self._queue.popitem(last=False)
@@ -317,7 +318,7 @@ class RunFeed:
             return False
         return self.partial or len(self._queue) >= self.most
 
-    def take(self, most: int) -> Piece | None:
+    def take(self, most: int) -> Piece:
         """Hand over the first piece, else the next records."""
         if self._pieces:
             piece = self._pieces.popleft()
@@ -327,7 +328,7 @@ class RunFeed:
         taken = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
         self._roots += 1
         self.room_made()
-        return Piece(taken, Root(self._roots, len(taken))) if taken else None
+        return Piece(taken, Root(self._roots, len(taken)))
 
     def put_back(self, piece: Piece) -> None:
         """Take a piece back, to go before all others."""
