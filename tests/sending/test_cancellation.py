@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from scripted import Network, answers, client
 from virtual import run
 
-from neto_async import CustomerLog
+from neto_async import Added, CustomerLog, NotSentError, OutcomeUnknownError, RejectedError
 
 
 @pytest.mark.parametrize("turns", [0, 1])
@@ -50,3 +53,208 @@ def test_what_was_withdrawn_waits_no_more():
 
     assert [3, 2, 0] == run(work)
     assert [(1, "a"), (2, "c")] == network.ledger
+
+
+# -- at every await point ---------------------------------------------------------------------------------------------
+
+TURNS = range(16)
+"""More turns of the loop than any of the programs below takes from its first step to its last."""
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def quick(*script: Any) -> Network:
+    """Make a network that answers within a few turns of the loop, so that every await point can be counted off."""
+    return Network(latency=0, script=deque(script))
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_cancelled_waiter_harms_no_neighbour(turn, refused):
+    """Whenever one of several callers is cancelled, the others' logs are added once, and its own at most once."""
+    network = quick()
+    texts = ["a", "poison" if refused else "b", "c", "d"]
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            adds = [asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes=text))) for text in texts]
+            await turns(turn)
+            adds[2].cancel()
+            results = await asyncio.gather(*adds, return_exceptions=True)
+            report = await neto.flush()
+            return [type(result) for result in results], report.drained, neto.statistics()
+
+    kinds, drained, statistics = run(work)
+    saved = [text for _, text in network.ledger]
+    assert [Added, RejectedError if refused else Added, Added] == [kinds[0], kinds[1], kinds[3]]
+    assert (True, 0) == (drained, statistics.waiting_single)
+    assert len(set(saved)) == len(saved)
+    assert {"a", "d"} <= set(saved)
+    assert statistics.added == len(saved)
+    # A caller that was cancelled has either withdrawn its log, or its outcome is counted as unawaited.
+    lost = kinds[2] is asyncio.CancelledError and "c" in saved
+    assert statistics.unawaited in ([{"Added": 1}] if lost else [{}, {"NotSent": 1}] if refused else [{}])
+    assert lost or (kinds[2] is Added) == ("c" in saved)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_cancelled_reader_of_an_import_harms_no_neighbour(turn):
+    """Whenever the task that reads an import is cancelled, calls under way end, and single adds go on."""
+    network = quick()
+
+    async def read(neto: Any, outcomes: list[Any]) -> None:
+        async with neto.import_customer_logs(CustomerLog(notes=f"row {n}") for n in range(7)) as imported:
+            try:
+                async for outcome in imported:
+                    outcomes.append(outcome)  # noqa: PERF401 - what came before the cancellation counts
+            finally:
+                outcomes.append(imported)
+
+    async def work() -> Any:
+        outcomes: list[Any] = []
+        async with client(network, batch_size=2, max_concurrency=1) as neto:
+            single = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="single")))
+            task = asyncio.ensure_future(read(neto, outcomes))
+            await turns(turn)
+            task.cancel()
+            await asyncio.wait({task, single})
+            assert (await neto.flush()).drained
+            assert Added is type(single.result())
+            return outcomes, neto.statistics()
+
+    outcomes, statistics = run(work)
+    saved = [text for _, text in network.ledger]
+    assert (len(set(saved)), statistics.added) == (len(saved), len(saved))
+    if outcomes:
+        *taken, imported = outcomes
+        everything = [*taken, *imported.unread]
+        assert list(range(imported.progress.taken)) == sorted(outcome.index for outcome in everything)
+        assert {o.record.notes for o in everything if isinstance(o, Added)} == set(saved) - {"single"}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_cancelled_bulk_add_harms_no_neighbour(turn):
+    """Whenever a bulk add is cancelled, what had left is saved once, and neighbours and the closing go on."""
+    network = quick()
+
+    async def work() -> Any:
+        neto = client(network, batch_size=3, max_concurrency=2)
+        bulk = asyncio.ensure_future(neto.add_customer_logs([{"Notes": f"row {n}"} for n in range(10)]))
+        other = asyncio.ensure_future(neto.add_customer_logs([{"Notes": f"other {n}"} for n in range(4)]))
+        await turns(turn)
+        bulk.cancel()
+        await asyncio.wait({bulk, other})
+        report = await neto.aclose()
+        return len(other.result().added), report.drained, neto.statistics().added
+
+    added, drained, counted = run(work)
+    saved = [text for _, text in network.ledger]
+    assert (4, True, len(saved)) == (added, drained, counted)
+    assert len(set(saved)) == len(saved)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_cancelled_flush_or_close_harms_nobody(turn):
+    """Whenever a flush and a close are cancelled, each log has its outcome, and the connections are closed once."""
+    network = quick()
+
+    async def work() -> Any:
+        neto = client(network)
+        adds = [asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes=text))) for text in "abc"]
+        await turns(2)
+        flush = asyncio.ensure_future(neto.flush(timeout=10))
+        close = asyncio.ensure_future(neto.aclose())
+        await turns(turn)
+        flush.cancel()
+        close.cancel()
+        await asyncio.wait({flush, close})
+        results = await asyncio.gather(*adds)
+        assert (await neto.aclose()).drained
+        return sorted(added.log_id for added in results)
+
+    assert ([1, 2, 3], True) == (run(work), network.closed)
+
+
+def test_an_exception_in_the_block_awaits_what_has_left_and_sends_no_more():
+    """An exception of the caller's inside the block: calls under way are awaited, what waits is NotSent."""
+    network = Network(latency=5.0)
+    adds: list[Any] = []
+
+    async def work() -> None:
+        async with client(network, batch_size=1, max_concurrency=1) as neto:
+            adds.extend(asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes=text))) for text in "ab")
+            await asyncio.sleep(1)
+            raise LookupError
+
+    async def all_of_it() -> Any:
+        with pytest.raises(LookupError):
+            await work()
+        return [type(result) for result in await asyncio.gather(*adds, return_exceptions=True)]
+
+    assert [Added, NotSentError] == run(all_of_it)
+    assert ([(1, "a")], True) == (network.ledger, network.closed)
+
+
+def test_a_deadline_of_the_callers_own_withdraws_what_has_not_left():
+    """asyncio.timeout round an add that still waits: it is certainly not sent; round one that left: it is counted."""
+    network = Network(latency=5.0)
+
+    async def impatient(neto: Any, text: str) -> None:
+        async with asyncio.timeout(2):
+            await neto.add_customer_log(CustomerLog(notes=text))
+
+    async def work() -> Any:
+        async with client(network, batch_size=1, max_concurrency=1) as neto:
+            results = await asyncio.gather(*(impatient(neto, text) for text in "ab"), return_exceptions=True)
+            await neto.flush()
+            return [type(result) for result in results], neto.statistics().unawaited
+
+    assert ([TimeoutError, TimeoutError], {"Added": 1}) == run(work)
+    assert [(1, "a")] == network.ledger
+
+
+def test_a_broken_source_ends_its_own_run_alone():
+    """A source that raises ends its own run after the calls under way; its neighbours are added."""
+    network = Network()
+
+    def broken() -> Iterator[Any]:
+        yield CustomerLog(notes="before")
+        raise LookupError
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            return await asyncio.gather(
+                neto.add_customer_logs(broken()),
+                neto.add_customer_logs([CustomerLog(notes="other")]),
+                neto.add_customer_log(CustomerLog(notes="single")),
+                return_exceptions=True,
+            )
+
+    first, *_ = run(work)
+    assert LookupError is type(first)
+    assert {"before", "other", "single"} == {text for _, text in network.ledger}
+
+
+def test_a_transport_that_raises_takes_no_record_with_it():
+    """A transport that breaks its contract: what had not left is tried again, what had is unknown."""
+    network = Network()
+
+    async def raises(network: Network, body: Any) -> Any:
+        raise LookupError("CANARY")
+
+    async def raises_later(network: Network, body: Any) -> Any:
+        await network.receive(body)
+        raise LookupError("CANARY")
+
+    network.script += [raises, raises_later]
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            with pytest.raises(OutcomeUnknownError) as raised:
+                await neto.add_customer_log(CustomerLog(notes="x"))
+            return [attempt.failure for attempt in raised.value.fate.attempts]
+
+    assert ["LookupError", "LookupError"] == run(work)
