@@ -125,7 +125,7 @@ def gives_ids(change: Callable[[list[int]], list[Any]], **more: object) -> Behav
 
 def client(network: Network, **settings: Any) -> AsyncNetoClient:
     """Make a client over the network, with waits that hold no chance."""
-    neto = AsyncNetoClient("http://localhost", api_key="key", **{"requests_per_minute": None, **settings})
+    neto = AsyncNetoClient("http://localhost", **{"api_key": "key", "requests_per_minute": None, **settings})
     neto._transport = network  # type: ignore[assignment]
     neto._engine = Engine(neto._settings, network, jitter=lambda: 0.5)
     return neto
