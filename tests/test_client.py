@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -105,3 +108,109 @@ async def test_statistics_can_be_read_in_any_thread(store, connect):
 
     assert 200 == await asyncio.to_thread(read)
     assert sorted(seen) == seen
+
+
+# -- where a client may be used ---------------------------------------------------------------------------------------
+
+
+async def _import(neto: AsyncNetoClient) -> None:
+    async with neto.import_customer_logs([{"Notes": "x"}]):
+        pass
+
+
+USES: dict[str, Any] = {
+    "single add": lambda neto: neto.add_customer_log(CustomerLog(notes="x")),
+    "bulk add": lambda neto: neto.add_customer_logs([{"Notes": "x"}]),
+    "import": _import,
+    "flush": lambda neto: neto.flush(),
+    "close": lambda neto: neto.aclose(),
+    "block": lambda neto: neto.__aenter__(),
+}
+
+
+@pytest.mark.parametrize("use", list(USES))
+def test_every_use_in_a_second_loop_is_refused(use):
+    """Whatever is asked of a client in another event loop than its first: a sentence says so, and nothing is sent."""
+    neto = AsyncNetoClient("http://localhost:9", api_key="key")
+
+    async def second() -> None:
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await USES[use](neto)
+
+    with asyncio.Runner() as first:
+        first.run(neto.flush())
+        asyncio.run(second())
+        first.run(neto.aclose())
+    assert 0 == neto.statistics().calls
+
+
+FORKED = """
+import asyncio, os, warnings
+warnings.simplefilter("error")
+from neto_async import AsyncNetoClient, ConfigurationError
+neto = AsyncNetoClient("http://localhost:9", api_key="key")
+asyncio.run(neto.flush())
+child = os.fork()
+if child == 0:
+    seen = []
+    for use in (lambda: neto.add_customer_log({"Notes": "x"}), neto.flush, neto.aclose):
+        try:
+            asyncio.run(use())
+        except ConfigurationError as error:
+            seen.append("before a fork" in str(error))
+    del use, neto
+    os._exit(0 if seen == [True] * 3 else 1)
+_, status = os.waitpid(child, 0)
+neto._closing = "closed as far as this program is concerned"
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_client_is_refused_after_a_fork():
+    """A client that a fork copied refuses every use in the child with a sentence, and warns of nothing there."""
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+
+    assert ("0\n", "") == (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_no_warning_without_cause(recwarn, closed):
+    """A client that was never used, or was closed, goes without a warning."""
+    neto = AsyncNetoClient("http://localhost:9", api_key="key")
+    if closed:
+        asyncio.run(neto.aclose())
+        assert repr(neto).endswith("closed)")
+
+    del neto
+    gc.collect()
+
+    assert [] == recwarn.list
+
+
+def test_a_client_that_could_not_be_made_warns_of_nothing(recwarn):
+    """Where a setting is refused there is nothing to close."""
+    with pytest.raises(ConfigurationError):
+        AsyncNetoClient("ftp://localhost", api_key="key")
+    gc.collect()
+
+    assert [] == recwarn.list
+
+
+async def test_a_wish_for_doubt_that_is_none_is_refused():
+    """in_doubt takes two words, and says which."""
+    neto = AsyncNetoClient("http://localhost:9", api_key="key")
+
+    with pytest.raises(ConfigurationError, match='"hold" or "resend"'):
+        neto.import_customer_logs([], in_doubt="CANARY")
+    await neto.aclose()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), True, "5"])
+async def test_patience_must_be_a_number_above_zero(seconds):
+    """give_up_after of a single add is checked as the client's own is."""
+    neto = AsyncNetoClient("http://localhost:9", api_key="key")
+
+    with pytest.raises(ConfigurationError, match="give_up_after"):
+        await neto.add_customer_log({"Notes": "x"}, give_up_after=seconds)
+    await neto.aclose()

@@ -122,3 +122,62 @@ def test_a_probe_that_never_left_is_tried_again_soon():
             return added.log_id
 
     assert 1 == run(work)
+
+
+class Notebook:
+    """What is told of a run's calls, before and after; it can refuse to note one."""
+
+    def __init__(self, refuse: int | None = None) -> None:
+        self.refuse = refuse
+        self.told: list[Any] = []
+
+    async def intend(self, call: int, entries: Any) -> bool:
+        self.told.append((call, [entry.index for entry in entries]))
+        await asyncio.sleep(0)
+        return call != self.refuse
+
+    def ended(self, call: int) -> None:
+        self.told.append(call)
+
+
+@pytest.mark.parametrize("refuse", [None, 2])
+def test_a_run_is_told_of_each_call_before_it_leaves(refuse):
+    """Each call of a run is noted before it leaves and after it ended; one that can't be noted never leaves."""
+    network = Network()
+    notebook = Notebook(refuse)
+
+    async def work() -> Any:
+        async with client(network, batch_size=2, max_concurrency=1) as neto:
+            imported = neto.import_customer_logs([CustomerLog(notes=str(number)) for number in range(5)])
+            imported._feed.write_ahead = notebook
+            async with imported:
+                return [outcome async for outcome in imported]
+
+    outcomes = run(work)
+    calls = [(1, [0]), 1, (2, [1, 2]), 2]
+    if refuse is None:
+        assert ([*calls, (3, [3, 4]), 3], ["Added"] * 5) == (notebook.told, kinds(outcomes))
+    else:
+        assert (calls, 1) == (notebook.told, network.tried)
+        assert {NotSentCause.JOURNAL} == {outcome.cause for outcome in outcomes[1:]}
+
+
+def test_a_run_in_doubt_risks_single_records_of_a_piece():
+    """A batch that comes back unsaved while the store is in doubt goes on record by record, in its order."""
+    network = Network()
+
+    async def paused_late(network: Network, body: Any) -> Any:
+        await asyncio.sleep(3)
+        return await answers(429, retry_after="1")(network, body)
+
+    network.script += [saves, paused_late, answers(502), answers(502), answers(502)]
+
+    async def work() -> Any:
+        async with client(network, batch_size=2, max_concurrency=4) as neto:
+            return await neto.add_customer_logs([CustomerLog(notes=str(number)) for number in range(13)])
+
+    report = run(work)
+    assert [1, 2, 2, 2, 2, 1, 1] == [len(sent.notes) for sent in network.sent[:7]]
+    assert list(network.sent[4].notes) == [text for sent in network.sent[5:7] for text in sent.notes]
+    assert (7, 6) == (len(report.added), len(report.unknown))
+    assert 7 == len(network.ledger)

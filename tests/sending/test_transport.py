@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import logging
 import socket
 import traceback
@@ -13,11 +15,13 @@ import httpx
 import httpx2
 import pytest
 from httpx_aiohttp import AiohttpTransport
+from virtual import run
 
 from neto_async.sandbox import NetoSandbox, faults
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply
 from neto_async.sending.transport import HttpTransport
 from neto_async.settings import Settings
+from neto_async.wire import MAX_REPLY_BYTES
 
 OWN_LINES = {line.strip() for line in Path(__file__).read_text(encoding="utf-8").splitlines()}
 BODY = b'{"CustomerLogs": {"CustomerLog": [{"Notes": "CANARY notes"}]}}'
@@ -125,3 +129,195 @@ async def test_nothing_secret_is_printed(http_client, caplog):
     seen = [repr(it) for it in (broken, answered, refused, body, settings, HttpTransport(settings))]
     printed = "\n".join([*seen, shown, caplog.text])
     assert [] == [line for line in printed.splitlines() if "CANARY" in line and line.strip() not in OWN_LINES]
+
+
+# -- without a socket -------------------------------------------------------------------------------------------------
+
+
+def _answered(answer: Any, **hooks: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answer), event_hooks=hooks)
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """An answer in pieces, some of which come late."""
+
+    def __init__(self, pieces: list[bytes], wait: float) -> None:
+        self.pieces = pieces
+        self.wait = wait
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            await asyncio.sleep(self.wait)
+            yield piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("length", "name"), [(MAX_REPLY_BYTES, None), (MAX_REPLY_BYTES + 1, "answer too long"), (9, None)]
+)
+def test_an_answer_over_the_cap_is_not_read_on(length, name):
+    """An answer is read up to the cap of bytes, and one byte more fails it with its status."""
+    stream = _Pieces([b"x" * (length - 1), b"x"], 0.0)
+
+    exchange, body = run(lambda: call("http://localhost", _answered(httpx.Response(200, stream=stream))))
+
+    assert (name, 200, True, True) == (getattr(exchange, "name", None), exchange.status, body.left, stream.closed)
+
+
+@pytest.mark.parametrize(("wait", "name"), [(9.9, None), (10.1, "deadline passed")])
+def test_the_deadline_is_looked_at_between_the_pieces(wait, name):
+    """An answer that drips past the deadline of the call fails between two pieces, and its stream is closed."""
+    stream = _Pieces([b"x", b"y"], wait)
+
+    exchange, _ = run(lambda: call("http://localhost", _answered(httpx.Response(200, stream=stream)), timeout=20.0))
+
+    assert (name, 200, True) == (getattr(exchange, "name", None), exchange.status, stream.closed)
+
+
+def test_an_answer_that_a_hook_has_read_is_taken_decoded():
+    """Where a hook of the caller's client has read the answer, its decoded bytes count, and no encoding is named."""
+
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    packed = httpx.Response(200, headers={"content-encoding": "gzip", "x-more": "1"}, content=gzip.compress(b"plain"))
+
+    exchange, _ = run(lambda: call("http://localhost", _answered(packed, response=[read])))
+
+    assert (b"plain", None, "1") == (
+        exchange.body,
+        exchange.headers.get("content-encoding"),
+        exchange.headers.get("x-more"),
+    )
+
+
+def test_an_answer_comes_undecoded():
+    """Otherwise the bytes come as they are, under the encoding that the headers name."""
+    packed = gzip.compress(b"plain")
+    stream = _Pieces([packed], 0.0)
+    answer = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+
+    exchange, _ = run(lambda: call("http://localhost", _answered(answer)))
+
+    assert (packed, "gzip") == (exchange.body, exchange.headers["content-encoding"])
+
+
+def test_a_request_carries_what_the_vendor_asks_for():
+    """Path, key, user, action, formats and an explicit length go out; each phase may take what remains of the call."""
+    seen: list[httpx.Request] = []
+
+    async def stall(request: httpx.Request) -> None:
+        await asyncio.sleep(5.0)
+        timeouts = request.extensions["timeout"]
+        assert [15.0] * 5 == [timeouts[phase] for phase in ("connect", "read", "write", "pool")] + [
+            timeouts.get("read")
+        ]
+        await asyncio.sleep(20.0)
+        assert 0.001 == timeouts["read"]
+        seen.append(request)
+
+    async def work() -> None:
+        await call("http://localhost", _answered(httpx.Response(200), request=[stall]), username="user")
+        await asyncio.sleep(60)
+
+    run(work)
+    (request,) = seen
+    named = {name: request.headers.get(name) for name in ("NETOAPI_KEY", "NETOAPI_USERNAME", "NETOAPI_ACTION")}
+    assert {
+        "NETOAPI_KEY": "CANARY-key",
+        "NETOAPI_USERNAME": "user",
+        "NETOAPI_ACTION": "AddCustomerLog",
+    } == named
+    assert ("http://localhost/do/WS/NetoAPI", "POST") == (str(request.url), request.method)
+    assert (str(len(BODY)), "identity") == (request.headers["content-length"], request.headers["accept-encoding"])
+    assert "transfer-encoding" not in request.headers
+    assert request.headers["user-agent"].startswith("neto-async/")
+
+
+def test_no_user_name_no_header():
+    """Without a user name no such header goes out."""
+    seen: list[httpx.Request] = []
+
+    async def note(request: httpx.Request) -> None:
+        seen.append(request)
+
+    run(lambda: call("http://localhost", _answered(httpx.Response(200), request=[note])))
+    assert "NETOAPI_USERNAME" not in seen[0].headers
+
+
+def test_authentication_of_the_given_client_is_not_used():
+    """A scheme of the caller's client neither sends the body twice nor adds a header."""
+    seen: list[httpx.Request] = []
+
+    async def note(request: httpx.Request) -> None:
+        seen.append(request)
+
+    client = _answered(httpx.Response(401), request=[note])
+    client.auth = httpx.BasicAuth("CANARY", "CANARY")
+
+    exchange, _ = run(lambda: call("http://localhost", client))
+    assert (401, 1, False) == (exchange.status, len(seen), "authorization" in seen[0].headers)
+
+
+async def test_an_own_client_is_made_at_the_first_call_and_closed(store):
+    """Without a client of the caller's one is made, with a slot for each call at once, and closed at the end."""
+    settings = Settings(store_url=store.url, api_key=store.api_key, username=store.username, max_concurrency=3)
+    transport = HttpTransport(settings)
+    assert "HttpTransport(own client, 0 abandoned calls)" == repr(transport)
+    await transport.aclose()
+
+    exchange = await transport.call(OutgoingBody(BODY))
+    pool = transport._client._transport._pool
+    assert (200, False) == (exchange.status, transport.closed)
+    assert (3, 3, 3.0, False) == (
+        pool._max_connections,
+        pool._max_keepalive_connections,
+        pool._keepalive_expiry,
+        transport._client.follow_redirects,
+    )
+
+    await transport.aclose()
+    assert transport.closed
+
+
+def test_calls_left_to_themselves_are_counted_until_they_end():
+    """A call past its deadline is listed as abandoned, in doubt or not, and no longer than it lasts."""
+
+    async def stall(request: httpx.Request) -> None:
+        await asyncio.sleep(100.0)
+
+    async def work() -> list[str]:
+        transport = HttpTransport(
+            Settings(store_url="http://localhost", api_key="key", timeout=10.0),
+            _answered(httpx.Response(200), request=[stall]),
+        )
+        began = asyncio.get_running_loop().time()
+        exchange = await transport.call(OutgoingBody(BODY))
+        assert (Failure(name="deadline passed"), 10.5) == (exchange, asyncio.get_running_loop().time() - began)
+        shown = [repr(transport)]
+        await asyncio.sleep(100.0)
+        return [*shown, repr(transport)]
+
+    assert [f"HttpTransport(given client, {count} abandoned calls)" for count in (1, 0)] == run(work)
+
+
+def test_a_torn_down_loop_ends_calls_as_failures():
+    """Where a loop that ends cancels everything, a call ends as a failure of its own name."""
+
+    async def stall(request: httpx.Request) -> None:
+        await asyncio.sleep(100.0)
+
+    async def work() -> Any:
+        transport = HttpTransport(
+            Settings(store_url="http://localhost", api_key="key"), _answered(httpx.Response(200), request=[stall])
+        )
+        calling = asyncio.ensure_future(transport.call(OutgoingBody(BODY)))
+        await asyncio.sleep(1.0)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), calling}:
+            task.cancel()
+        return await calling
+
+    assert Failure(name="cancelled") == run(work)
