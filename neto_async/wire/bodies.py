@@ -14,13 +14,13 @@ import codecs
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from xml.parsers import expat
 
 import xmltodict
 
-__all__ = ["MAX_REPLY_BYTES", "UnreadableError", "fold_headers", "read_document"]
+__all__ = ["MAX_REPLY_BYTES", "UnreadableError", "branches_in", "fold_headers", "read_document"]
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Bytes of an answer, inflated, that are read at most. A real one has about 40 bytes a record."""
@@ -46,6 +46,9 @@ _CHARSETS = frozenset(
 )
 """Python's names of the encodings that an answer may name. Others of its codecs are no encodings of text, or slow."""
 
+_BRANCHES = (dict, list)
+"""What has children in a document."""
+
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 _WEB_PAGE = re.compile(r"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
@@ -62,7 +65,7 @@ def fold_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
 
 def read_document(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
     """
-    Read the document in an answer's body.
+    Read the document in an answer's body; how deeply it nests, `branches_in` tells.
 
     Args:
         headers: Headers of the answer, as `fold_headers` returns them.
@@ -88,6 +91,29 @@ def read_document(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
     if "html" in media_type.lower():
         raise UnreadableError("the answer says that it is a web page; is the store's address right?")
     raise UnreadableError("the answer is neither JSON nor XML")
+
+
+def branches_in(document: dict[str, Any]) -> list[Any]:
+    """
+    List every object and every list in a document, level by level, the document first.
+
+    Raises:
+        UnreadableError: It nests too deeply. Nothing may walk through it by recursion before this is known.
+    """
+    branches: list[Any] = []
+    level: list[Any] = [document]
+    # A leaf is a level too, as it is an element in XML.
+    for _ in range(MAX_DEPTH - 1):
+        branches += level
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, _BRANCHES)
+        ]
+        if not level:
+            return branches
+    raise UnreadableError("the answer is nested too deeply")
 
 
 def _header_text(value: object) -> str:
@@ -156,18 +182,21 @@ def _known_charset(name: str) -> str:
 
 def _read_json(text: str) -> dict[str, Any]:
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_number, parse_int=_whole_number)
+        document = _json.decode(text)
     except RecursionError:
         raise UnreadableError("the answer's JSON is nested too deeply") from None
     except ValueError:
         raise UnreadableError("the answer's JSON is cut short or malformed") from None
     if not isinstance(document, dict):
         raise UnreadableError("the answer's JSON is no object")
-    _refuse_depth(document)
     return document
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) == 1:
+        # Nearly all objects of an answer are entries with nothing but an id.
+        [(name, value)] = pairs
+        return {name.lower(): value}
     members = {name.lower(): value for name, value in pairs}
     if len(members) != len(pairs):
         raise UnreadableError("a name stands twice in one object of the answer's JSON")
@@ -185,27 +214,17 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _refuse_depth(document: dict[str, Any]) -> None:
-    level: list[Any] = [document]
-    # A leaf is a level too, as it is an element in XML.
-    for _ in range(MAX_DEPTH - 1):
-        level = [child for node in level for child in _children(node)]
-        if not level:
-            return
-    raise UnreadableError("the answer's JSON is nested too deeply")
-
-
-def _children(node: object) -> Iterator[Any]:
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return (child for child in children if isinstance(child, dict | list))
+_json = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_number, parse_int=_whole_number)
 
 
 def _read_xml(text: str) -> dict[str, Any]:
     # Stripped, since a declaration is only one at the very start. Encoded anew, and said so to the parser: what the
     # declaration says of the bytes that came no longer holds.
-    document = text.lstrip(" \t\r\n").encode()
+    text = text.lstrip(" \t\r\n")
+    document = text.encode()
     try:
-        _refuse_what_no_reply_has(document)
+        if not _is_plain(text):
+            _refuse_what_no_reply_has(document)
         parsed = xmltodict.parse(
             document, encoding="utf-8", xml_attribs=False, disable_entities=True, postprocessor=_local_name
         )
@@ -220,6 +239,23 @@ def _read_xml(text: str) -> dict[str, Any]:
 
 def _local_name(_path: object, name: str, value: Any) -> tuple[str, Any]:
     return name.rpartition(":")[2].lower(), value
+
+
+def _is_plain(text: str) -> bool:
+    """
+    Tell from its characters that a document has nothing to refuse; it can be so without being plain.
+
+    Plain is what has nothing but tags and text in it: then the tags give its depth, and "=" would show an attribute.
+    """
+    content = text[text.find("?>") + 2 :] if text.startswith("<?xml") else text
+    if "<!" in content or "<?" in content or "=" in content:
+        return False
+    depth = 1
+    for piece in content.split("</"):
+        depth += piece.count("<") - 1
+        if depth > MAX_DEPTH:
+            return False
+    return True
 
 
 def _refuse_what_no_reply_has(document: bytes) -> None:

@@ -17,12 +17,14 @@ from attrs import evolve, field, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
-from neto_async.wire.bodies import read_document
+from neto_async.wire.bodies import branches_in, read_document
 
-__all__ = ["Ack", "Entry", "Message", "Reply", "Severity", "read_reply"]
+__all__ = ["Ack", "Entries", "Message", "Reply", "Severity", "read_reply"]
 
 MAX_LOG_ID = 2**63 - 1
 """The largest id that a database holds; a longer number is none."""
+
+MAX_DIGITS = len(str(MAX_LOG_ID))
 
 
 class Ack(Enum):
@@ -75,17 +77,20 @@ class Message:
 
 
 @frozen(kw_only=True)
-class Entry:
+class Entries:
     """
-    One element of a reply's ``CustomerLog``.
+    The elements of a reply's ``CustomerLog``, one for each log that it speaks of.
 
     Attributes:
-        ids: The id in it: none or one, and more where it is not legible.
-        is_legible: False where something stands for the id that is no whole number above 0, nor nothing.
+        ids: The ids in them that can be read, in their order.
+        have_gaps: True where one of them has no id.
+        are_legible: False where in one of them something stands for the id that is no whole number above 0, nor
+            nothing.
     """
 
     ids: tuple[int, ...] = ()
-    is_legible: bool = True
+    have_gaps: bool = False
+    are_legible: bool = True
 
 
 @frozen(kw_only=True)
@@ -95,14 +100,14 @@ class Reply:
 
     Attributes:
         ack: What it says of the call as a whole.
-        entries: One for each log that it speaks of.
+        entries: What it says of the logs.
         messages: In the order of the document.
         has_stray_ids: True where a LogID stands outside an entry.
         stray_ids: Those of them that can be read.
     """
 
     ack: Ack = Ack.UNSAID
-    entries: tuple[Entry, ...] = ()
+    entries: Entries = Entries()
     messages: tuple[Message, ...] = ()
     has_stray_ids: bool = False
     stray_ids: tuple[int, ...] = ()
@@ -110,12 +115,12 @@ class Reply:
     @property
     def log_ids(self) -> tuple[int, ...]:
         """Every id that can be read, those of the entries first."""
-        return tuple(log_id for entry in self.entries for log_id in entry.ids) + self.stray_ids
+        return self.entries.ids + self.stray_ids
 
     @property
     def speaks_of_ids(self) -> bool:
         """True where an id stands in it, legible or not."""
-        return bool(self.log_ids) or self.has_stray_ids or not all(entry.is_legible for entry in self.entries)
+        return bool(self.log_ids) or self.has_stray_ids or not self.entries.are_legible
 
     @property
     def is_error(self) -> bool:
@@ -132,11 +137,11 @@ class Reply:
         """What makes it say two things at once, in our words; empty where it does not."""
         if self.has_stray_ids:
             return "an id stands where no reply has one"
-        if not all(entry.is_legible for entry in self.entries):
+        if not self.entries.are_legible:
             return "an id can't be read as a whole number above 0"
-        if self.log_ids and not all(entry.ids for entry in self.entries):
+        if self.entries.ids and self.entries.have_gaps:
             return "some of its entries have an id and some have none"
-        if len(set(self.log_ids)) != len(self.log_ids):
+        if len(set(self.entries.ids)) != len(self.entries.ids):
             return "an id stands in it twice"
         if self.ack is Ack.CONTRADICTORY:
             return "its Ack is not one word"
@@ -155,23 +160,26 @@ def read_reply(headers: Mapping[str, str], body: bytes) -> Reply:
         UnreadableError: It is no whole document of the API.
     """
     document = read_document(headers, body)
-    found = list(_stray_ids(document))
-    stray_ids = tuple(log_id for value in found for log_id in _ids_in(value))
-    return evolve(_converter.structure(document, Reply), has_stray_ids=bool(found), stray_ids=stray_ids)
+    logs = _one_or_many(document.get("customerlog"))
+    if ids := _plain_ids(logs):
+        # Looked through already: there is nothing in them but their ids.
+        document["customerlog"] = logs = []
+    strays = _stray_ids(document, logs)
+    entries = Entries(ids=ids) if ids else _entries(logs)
+    reply = _converter.structure(document | {"entries": entries}, Reply)
+    if not strays:
+        return reply
+    return evolve(reply, has_stray_ids=True, stray_ids=tuple(log_id for value in strays for log_id in _ids_in(value)))
 
 
-def _stray_ids(document: dict[str, Any]) -> Iterator[Any]:
-    entries = document.get("customerlog")
-    homes = {id(entry) for entry in (entries if isinstance(entries, list) else [entries]) if isinstance(entry, dict)}
-    nodes: list[Any] = [document]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, list):
-            nodes += node
-        elif isinstance(node, dict):
-            nodes += node.values()
-            if "logid" in node and id(node) not in homes:
-                yield node["logid"]
+def _stray_ids(document: dict[str, Any], logs: list[Any]) -> list[Any]:
+    """Return what stands under LogID in an object that is no entry."""
+    homes = set(map(id, logs))
+    return [
+        node["logid"]
+        for node in branches_in(document)
+        if isinstance(node, dict) and "logid" in node and id(node) not in homes
+    ]
 
 
 def _is_blank(node: object) -> bool:
@@ -185,36 +193,60 @@ def _one_or_many(node: Any) -> list[Any]:
     return node if isinstance(node, list) else [node]
 
 
-def _ids_in(value: object) -> tuple[int, ...]:
-    """Return the ids in the value of a LogID: one as a number or as digits, each of a list, none in anything else."""
-    if isinstance(value, list):
-        return tuple(log_id for item in value if not isinstance(item, list) for log_id in _ids_in(item))
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return ()
-    # White space round the text of an element says nothing in XML; in JSON it is taken alike.
-    digits = str(value).strip(" \t\r\n")
-    if not re.fullmatch("0*[0-9]{1,19}", digits, re.ASCII):
-        return ()
-    log_id = int(digits[-19:])
-    return (log_id,) if 0 < log_id <= MAX_LOG_ID else ()
+def _log_id(value: object) -> int:
+    """Return the id that a number or digits are; 0 where they, or anything else, are none."""
+    if isinstance(value, str):
+        # White space round the text of an element says nothing in XML; in JSON it is taken alike.
+        digits = value.strip(" \t\r\n").lstrip("0")
+        value = int(digits) if len(digits) <= MAX_DIGITS and digits.isascii() and digits.isdigit() else 0
+    elif not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 < value <= MAX_LOG_ID else 0
+
+
+def _ids_in(value: object) -> list[int]:
+    """Return the ids in the value of a LogID: one, each of a list, or none."""
+    values = value if isinstance(value, list) else [value]
+    return [log_id for item in values if (log_id := _log_id(item))]
 
 
 def _says_no_id(value: object) -> bool:
     return _is_blank(value) or (isinstance(value, str) and not value.strip(" \t\r\n").strip("0"))
 
 
-def _structure_entry(node: Any, _type: type[Entry]) -> Entry:
-    if _is_blank(node):
-        return Entry()
-    if not isinstance(node, dict):
-        return Entry(ids=_ids_in(node), is_legible=False)
-    value = node.get("logid")
-    ids = _ids_in(value)
-    return Entry(ids=ids, is_legible=_says_no_id(value) or (bool(ids) and not isinstance(value, list)))
+def _entries(logs: list[Any]) -> Entries:
+    ids: list[int] = []
+    have_gaps, are_legible = False, True
+    for log in logs:
+        value = log.get("logid") if isinstance(log, dict) else log
+        found = _ids_in(value)
+        ids += found
+        have_gaps = have_gaps or not found
+        if isinstance(log, dict):
+            are_legible = are_legible and (_says_no_id(value) or _log_id(value) > 0)
+        else:
+            are_legible = are_legible and _is_blank(value)
+    return Entries(ids=tuple(ids), have_gaps=have_gaps, are_legible=are_legible)
 
 
-def _structure_entries(node: Any, _type: Any) -> tuple[Entry, ...]:
-    return tuple(_structure_entry(entry, Entry) for entry in _one_or_many(node))
+def _plain_ids(logs: list[Any]) -> tuple[int, ...]:
+    """
+    Return the ids of the usual answer: each entry has one, as digits, and nothing else. Of any other, nothing.
+
+    `_entries` says the same of it. This takes a third of the time, for nearly all entries there are.
+    """
+    try:
+        values = [log["logid"] for log in logs]
+        kinds = set(map(type, values)) if max(map(len, logs)) == 1 else None
+    except (TypeError, KeyError, ValueError):
+        return ()
+    if kinds == {int}:
+        return tuple(values) if min(values) > 0 and max(values) <= MAX_LOG_ID else ()
+    if kinds != {str} or not all(values) or max(map(len, values)) >= MAX_DIGITS:
+        return ()
+    digits = "".join(values)
+    ids = tuple(map(int, values)) if digits.isdigit() and digits.isascii() else ()
+    return ids if all(ids) else ()
 
 
 def _structure_ack(node: Any, _type: type[Ack]) -> Ack:
@@ -269,14 +301,13 @@ def _text(node: object) -> str:
 def _make_converter() -> Converter:
     converter = Converter()
     converter.register_structure_hook(Ack, _structure_ack)
-    converter.register_structure_hook_func(lambda kind: kind == tuple[Entry, ...], _structure_entries)
+    converter.register_structure_hook(Entries, lambda entries, _type: entries)
     converter.register_structure_hook_func(lambda kind: kind == tuple[Message, ...], _structure_messages)
     converter.register_structure_hook(
         Reply,
         make_dict_structure_fn(
             Reply,
             converter,
-            entries=override(rename="customerlog"),
             # Told from the whole document, not from one element of it.
             has_stray_ids=override(omit=True),
             stray_ids=override(omit=True),

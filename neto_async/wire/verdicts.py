@@ -200,7 +200,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, records: int, *,
         messages=() if is_added else texts,
         warnings=texts if is_added else (),
         status=status,
-        retry_after=_retry_after(folded.get("retry-after", ""), now),
+        retry_after=_retry_after(folded["retry-after"], now) if "retry-after" in folded else None,
     )
 
 
