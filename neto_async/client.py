@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import warnings
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import timezone, tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -112,6 +112,11 @@ class AsyncNetoClient:
         )
         self._transport = HttpTransport(self._settings, http_client)
         self._engine = Engine(self._settings, self._transport)
+
+    @property
+    def store_url(self) -> str:
+        """Address of the store, without a path."""
+        return self._settings.store_url
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -275,14 +280,17 @@ class AsyncNetoClient:
         waiting = len(self._engine.unsettled()) - in_flight if running else 0
         return DrainReport(drained=not running, left_in_flight=in_flight, left_waiting=waiting, seconds=seconds)
 
-    def observe(self, observer: CallObserver) -> None:
+    def observe(self, observer: CallObserver) -> Callable[[], None]:
         """
         Tell an observer of every call from now on; `neto_async.integrations.opentelemetry` brings one.
+
+        Returns:
+            What ends this. Of calls under way then, the observer still hears the end.
 
         Raises:
             RuntimeError: There is one already.
         """
-        self._engine.observe(observer)
+        return self._engine.observe(observer)
 
     def statistics(self) -> Statistics:
         """Count what was done so far, and say what waits on what; any thread may ask."""

@@ -93,7 +93,8 @@ class _Call:
     body: OutgoingBody
     probe: bool  # it was let through although the client is halted
     began_at: float = 0.0
-    observed: Any = None  # what the observer of calls wants back at its end
+    observer: Guarded | None = None  # who was told of it, and hears of its end
+    observed: Any = None  # what that observer wants back then
 
     @property
     def entries(self) -> list[Entry]:
@@ -156,16 +157,24 @@ class Engine:
         self._closed = False  # no more is taken in
         self._given_up = False  # what waited has been given up, and what comes back is too
 
-    def observe(self, observer: CallObserver) -> None:
+    def observe(self, observer: CallObserver) -> Callable[[], None]:
         """
         Tell an observer of every call from now on.
+
+        Returns:
+            What ends this. Of calls under way then, it still hears the end.
 
         Raises:
             RuntimeError: There is one already.
         """
         if self._observer is not None:
             raise RuntimeError("the calls of this client are observed already")
-        self._observer = Guarded(observer)
+        self._observer = guarded = Guarded(observer)
+        return partial(self._observe_no_more, guarded)
+
+    def _observe_no_more(self, guarded: Guarded) -> None:
+        if self._observer is guarded:
+            self._observer = None
 
     # -- taking in ----------------------------------------------------------------------------------------------
 
@@ -480,7 +489,8 @@ class Engine:
         feed = call.feed
         singles = [entry.origin for entry in call.entries if isinstance(entry, SingleEntry)]
         origins = [feed.origin] if isinstance(feed, RunFeed) else singles
-        call.observed = self._observer.began(call.number, origins, len(call.entries), len(call.body.content))
+        call.observer = self._observer
+        call.observed = call.observer.began(call.number, origins, len(call.entries), len(call.body.content))
 
     def _end(self, call: _Call, exchange: Reply | Failure) -> None:
         now = self.clock.monotonic()
@@ -489,8 +499,8 @@ class Engine:
         self._give_place_back(call.body)
         verdict = self._judge(call, exchange)
         attempt = _attempt(call, exchange, now - call.began_at)
-        if self._observer is not None and call.observed is not None:
-            self._observer.ended(call.observed, attempt, None if verdict is None else verdict.kind)
+        if call.observer is not None and call.observed is not None:
+            call.observer.ended(call.observed, attempt, None if verdict is None else verdict.kind)
         call.piece.spent += now - call.began_at
         for entry in call.entries:
             entry.attempts = (*entry.attempts, attempt) if entry.attempts else (attempt,)

@@ -177,6 +177,34 @@ def test_a_second_observer_is_refused():
     run(work)
 
 
+def test_an_observer_that_was_detached_hears_the_end_of_what_it_saw_begin():
+    """Detached while a call is under way, an observer is told how that call ended and nothing of the next."""
+
+    async def work() -> tuple[Notes, Notes]:
+        left = asyncio.Event()
+
+        async def telling(network, body):
+            left.set()
+            return await saves(network, body)
+
+        neto = client(Network(always=telling))
+        first, second = Notes(), Notes()
+        async with neto:
+            detach = neto.observe(first)
+            adding = asyncio.ensure_future(neto.add_customer_log(log("1")))
+            await left.wait()
+            detach()
+            neto.observe(second)
+            detach()
+            await adding
+            await neto.add_customer_log(log("2"))
+        return first, second
+
+    first, second = run(work)
+    assert [[1], [1]] == [[entry[0] for entry in told] for told in (first.began_with, first.ended_with)]
+    assert [[2], [2]] == [[entry[0] for entry in told] for told in (second.began_with, second.ended_with)]
+
+
 def test_an_answer_is_never_told():
     """The observer's interface has no place for Neto's words: an error of the store shows as a kind alone."""
 
