@@ -48,7 +48,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: mypy strict inside, and pyright on what users see."""
-    session.install("-e", ".[cli,sandbox,fastapi,aiohttp]", *group("typing"))
+    session.install("-e", ".[cli,sandbox,fastapi,aiohttp,otel]", *group("typing"))
     session.run("mypy")
     session.run("pyright", "--verifytypes", "neto_async", "--ignoreexternal")
 
