@@ -26,6 +26,7 @@ May import: the rest of sending, wire, models, outcomes, errors, settings.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 from collections import Counter, deque
@@ -128,6 +129,9 @@ class Engine:
         self._transport = transport
         self._jitter = jitter
         self._observer: Guarded | None = None
+        # Deciding and calling is done in nobody's context: a call carries the records of many callers, and whoever's
+        # record woke the engine must not lend it a trace, or a request's id for log lines.
+        self._context = contextvars.copy_context()
 
         self._singles = SingleLane(settings.batch_size)
         self._runs: deque[RunFeed] = deque()  # the next to be served first
@@ -263,7 +267,7 @@ class Engine:
         """Look in the next turn of the loop whether a call can begin."""
         if not self._pump_due:
             self._pump_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_soon(self._pump, context=self._context)
 
     # -- closing ------------------------------------------------------------------------------------------------
 
@@ -420,7 +424,8 @@ class Engine:
             if isinstance(entry, SingleEntry):
                 entry.in_call = True
         self._calls.add(call)
-        task = asyncio.get_running_loop().create_task(self._run(call), name=f"neto_async call {call.number}")
+        name, context = f"neto_async call {call.number}", self._context.copy()
+        task = asyncio.get_running_loop().create_task(self._run(call), name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -499,8 +504,6 @@ class Engine:
         self._give_place_back(call.body)
         verdict = self._judge(call, exchange)
         attempt = _attempt(call, exchange, now - call.began_at)
-        if call.observer is not None and call.observed is not None:
-            call.observer.ended(call.observed, attempt, None if verdict is None else verdict.kind)
         call.piece.spent += now - call.began_at
         for entry in call.entries:
             entry.attempts = (*entry.attempts, attempt) if entry.attempts else (attempt,)
@@ -523,6 +526,9 @@ class Engine:
             self._actions[verdict.kind](self, call, verdict)
         if isinstance(call.feed, RunFeed) and call.feed.write_ahead is not None:
             call.feed.write_ahead.ended(call.number)
+        if call.observer is not None and call.observed is not None:
+            # Last, so that what is logged of a call is logged where its observer put it.
+            call.observer.ended(call.observed, attempt, None if verdict is None else verdict.kind)
         self.wake()
 
     def _give_place_back(self, body: OutgoingBody, _: object = None) -> None:

@@ -165,6 +165,59 @@ def test_context_set_at_the_beginning_reaches_the_transport():
     assert ["call 1", "call 2", "nowhere"] == seen
 
 
+def test_a_call_is_made_in_the_context_of_no_caller():
+    """Whoever hands in the record that wakes the engine, calls run in the context in which the client was made."""
+    seen = []
+
+    async def watching(network, body):
+        seen.append(WHERE.get())
+        return await saves(network, body)
+
+    async def work() -> None:
+        WHERE.set("made")
+        async with client(Network(always=watching)) as neto:
+            await from_place("a request", neto.add_customer_log(log("1")))
+            await asyncio.gather(*(from_place(place, neto.add_customer_log(log(place))) for place in "bc"))
+
+    run(work)
+    assert ["made", "made"] == seen
+
+
+def test_what_is_logged_of_a_call_is_logged_in_its_context(caplog):
+    """Lines about a call carry what its observer has set, and those after its end do not."""
+    seen = []
+
+    class Setting(Notes):
+        def began(self, number, *arguments):
+            self.token = WHERE.set(f"call {number}")
+            return number
+
+        def ended(self, *arguments):
+            WHERE.reset(self.token)
+
+    class Watching(logging.Handler):
+        def emit(self, record):
+            seen.append((record.getMessage(), WHERE.get()))
+
+    async def work() -> None:
+        neto, _ = observed(Network(always=says("no such user")), Setting())
+        async with neto:
+            with contextlib.suppress(NetoError):
+                await neto.add_customer_log(log("1"))
+            WHERE.set("a request")
+            with contextlib.suppress(NetoError):
+                await neto.add_customer_log(log("2"))
+
+    handler = Watching()
+    logging.getLogger("neto_async").addHandler(handler)
+    try:
+        with caplog.at_level(logging.DEBUG, "neto_async"):
+            run(work)
+    finally:
+        logging.getLogger("neto_async").removeHandler(handler)
+    assert [("call 1: REFUSED", "call 1"), ("call 2: REFUSED", "call 2")] == seen
+
+
 def test_a_second_observer_is_refused():
     """A client has one observer: a second would count every call twice."""
 
