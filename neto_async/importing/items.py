@@ -22,6 +22,9 @@ Item: TypeAlias = Record | tuple[Record, Any]
 FIELD_OF = {name.lower(): field for field, vendor in VENDOR_NAMES.items() for name in (field, vendor)}
 """Our name of a field by the vendor's name or ours, in lower case."""
 
+FIELD_AS_WRITTEN = {name: field for field, vendor in VENDOR_NAMES.items() for name in (field, vendor)}
+"""Our name of a field by the vendor's name or ours."""
+
 
 def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
     """
@@ -30,6 +33,10 @@ def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
     Raises:
         InvalidRecordError: A name is none of them or stands twice, or a value breaks a rule.
     """
+    # As they are usually written; what else there is, is looked into one by one.
+    usual = {FIELD_AS_WRITTEN.get(name): value for name, value in mapping.items()}
+    if None not in usual and len(usual) == len(mapping):
+        return CustomerLog(**usual)  # type: ignore[arg-type]
     fields: dict[str, Any] = {}
     errors = []
     for position, (name, value) in enumerate(mapping.items(), start=1):

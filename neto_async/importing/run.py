@@ -229,15 +229,15 @@ class ImportRun:
             return False
         index = self._taken
         log, record, context, errors = read_item(item)
-        settled = await self._look_back(index, log, context)
+        settled = None if self._resumption is None else await self._look_back(index, log, context)
         # Taken only now: whoever leaves meanwhile would wait for an outcome that nobody can tell.
         self._taken += 1
         self._outstanding += 1
         if settled is not None:
-            self._settle(settled)
+            self._settle((settled,))
         elif log is None:
             invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
-            self._settle(self._engine.count(invalid))
+            self._settle((self._engine.count(invalid),))
         else:
             self._engine.offer(self._feed, Entry(index=index, record=log, context=context))
         while not self._leaving and not self._has_room():
@@ -250,8 +250,8 @@ class ImportRun:
 
     async def _look_back(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
         """Give the outcome that a record has already; None where the engine is to send it, or where it is invalid."""
-        if self._resumption is None or self._recording is None:
-            return None
+        assert self._resumption is not None  # noqa: S101
+        assert self._recording is not None  # noqa: S101
         try:
             found = await self._resumption.look(index, log, context)
         except ConfigurationError:
@@ -285,11 +285,12 @@ class ImportRun:
 
     # -- outcomes -----------------------------------------------------------------------------------------------
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
         if self._recording is None:
-            self._hand_on((outcome,))
+            self._hand_on(outcomes)
         else:
-            self._recording.settle(outcome)
+            for outcome in outcomes:
+                self._recording.settle(outcome)
 
     def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

@@ -30,7 +30,7 @@ import contextvars
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -81,6 +81,9 @@ FIRST_ROOTS = (1, 2, 3)
 """The batches which, refused to the last record with the same words, show that it is not the records' fault."""
 
 
+GRACE = 0.5
+"""Seconds past its deadline after which a call is left to itself. The transport's own timeouts come first."""
+
 UNENCODABLE = "the log can't be encoded: look at its times and their zones"
 
 
@@ -93,7 +96,10 @@ class _Call:
     piece: Piece
     body: OutgoingBody
     probe: bool  # it was let through although the client is halted
-    began_at: float = 0.0
+    context: contextvars.Context  # of its task
+    began_at: float
+    timer: asyncio.TimerHandle | None = None  # runs out when the call is to be left to itself
+    abandoned: bool = False  # that was done
     observer: Guarded | None = None  # who was told of it, and hears of its end
     observed: Any = None  # what that observer wants back then
 
@@ -135,10 +141,13 @@ class Engine:
 
         self._singles = SingleLane(settings.batch_size)
         self._runs: deque[RunFeed] = deque()  # the next to be served first
-        self._tasks: set[asyncio.Task[None]] = set()  # one for each call under way
-        self._calls: set[_Call] = set()  # the same calls
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each call that has not ended
+        self._calls: set[_Call] = set()  # the same calls, less those that were left to themselves
         self._number = 0  # of the last call that began
         self._owed = 0  # calls of the single lane while runs waited, less `SINGLES_TO_A_RUN` for each call of a run
+
+        self._expiry: Timer | None = None  # looks which single adds have run out of time
+        self._expiry_at = float("inf")  # when it does; no single add that waits gives up before
 
         self._pump_due = False  # a pump stands in the loop's queue
         self._timer: Timer | None = None  # pumps when what the next call waits for has come
@@ -197,8 +206,8 @@ class Engine:
         elif entry.give_up_at < self._asked_until:
             self._settle_waiting(entry, self._rate_limited(now))
         else:
-            entry.timer = self.clock.call_at(entry.give_up_at, self._expire, entry)
             self._singles.add(entry)
+            self._expire_at(entry.give_up_at)
             self.wake()
         return entry
 
@@ -247,7 +256,7 @@ class Engine:
     def offer(self, feed: RunFeed, entry: Entry) -> None:
         """Take in a record of a run."""
         if feed.stop is not None:
-            feed.settle(self._count(_not_sent(entry, feed.stop)))
+            feed.settle((self._count(_not_sent(entry, feed.stop)),))
             return
         self._unsettled.add(entry)
         feed.add(entry)
@@ -279,6 +288,8 @@ class Engine:
         """Settle all that waits as not sent; calls under way go on."""
         self._given_up = True
         self._fail_all(_CLOSED)
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def unsettled(self) -> frozenset[Entry]:
         """List the records taken in that have no outcome yet."""
@@ -347,7 +358,8 @@ class Engine:
         if (feed := self._next_feed()) is not None:
             self._begin(feed)
             # One batch a turn: encoding as many as slots are free would hold the loop that much longer.
-            self.wake()
+            if self._ready_feeds():
+                self.wake()
 
     def _next_feed(self) -> Feed | None:
         """Choose the feed whose batch goes now; where none may, note what for and when to look again."""
@@ -415,7 +427,8 @@ class Engine:
             return
         now = self.clock.monotonic()
         self._number += 1
-        call = _Call(self._number, feed, piece, OutgoingBody(body), self._halt_probe_at is not None, now)
+        probe = self._halt_probe_at is not None
+        call = _Call(self._number, feed, piece, OutgoingBody(body), probe, self._context.copy(), now)
         self._note_turn(feed)
         self.quota.begin(now, spaced=feed.spaced)
         feed.in_flight += 1
@@ -424,8 +437,8 @@ class Engine:
             if isinstance(entry, SingleEntry):
                 entry.in_call = True
         self._calls.add(call)
-        name, context = f"neto_async call {call.number}", self._context.copy()
-        task = asyncio.get_running_loop().create_task(self._run(call), name=name, context=context)
+        name = f"neto_async call {call.number}"
+        task = asyncio.get_running_loop().create_task(self._run(call), name=name, context=call.context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -450,7 +463,7 @@ class Engine:
                 fault = _fault_alone(body, self.settings.max_batch_bytes)
                 if fault is None:
                     return body
-                self._settle(piece.entries[0], feed, _invalid(piece.entries[0], fault))
+                self._settle(piece.entries, feed, [_invalid(piece.entries[0], fault)])
                 return None
             if body is not None and len(body) <= self._sizes.limit:
                 self._sizes.note(records, len(body))
@@ -472,6 +485,9 @@ class Engine:
         try:
             if await self._noted(call):
                 self._tell_observer(call)
+                # The loop's own time, which the transport's deadline is in.
+                longest = self.settings.timeout + GRACE
+                call.timer = asyncio.get_running_loop().call_later(longest, self._abandon, call, context=call.context)
                 exchange = await self._transport.call(call.body)
             else:
                 exchange = _WITHHELD
@@ -497,11 +513,25 @@ class Engine:
         call.observer = self._observer
         call.observed = call.observer.began(call.number, origins, len(call.entries), len(call.body.content))
 
+    def _abandon(self, call: _Call) -> None:
+        """Leave a call to itself. Its place in the quota it keeps to its end, since the store may see it until then."""
+        call.abandoned = True
+        call.body.revoked = True  # what has not left by now never will
+        self._conclude(call, Failure(name="deadline passed"))
+        self.wake()
+
     def _end(self, call: _Call, exchange: Reply | Failure) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
+        self.quota.end(self.clock.monotonic())
+        if not call.abandoned:
+            self._conclude(call, exchange)
+        self.wake()
+
+    def _conclude(self, call: _Call, exchange: Reply | Failure) -> None:
         now = self.clock.monotonic()
         self._calls.discard(call)
         call.feed.in_flight -= 1
-        self._give_place_back(call.body)
         verdict = self._judge(call, exchange)
         attempt = _attempt(call, exchange, now - call.began_at)
         call.piece.spent += now - call.began_at
@@ -509,12 +539,10 @@ class Engine:
             entry.attempts = (*entry.attempts, attempt) if entry.attempts else (attempt,)
             if isinstance(entry, SingleEntry):
                 entry.in_call = False
-        logger.debug(
-            "call %d: %s",
-            call.number,
-            "never left" if verdict is None else verdict.kind.name,
-            extra={"neto_call": call.number, "neto_records": len(call.entries), "neto_status": attempt.status},
-        )
+        if logger.isEnabledFor(logging.DEBUG):
+            ended = "never left" if verdict is None else verdict.kind.name
+            described = {"neto_call": call.number, "neto_records": len(call.entries), "neto_status": attempt.status}
+            logger.debug("call %d: %s", call.number, ended, extra=described)
         if exchange is _WITHHELD and isinstance(call.feed, RunFeed):
             self.stop_run(call.feed, _NOT_NOTED)
             self._put_back(call, call.piece)
@@ -529,15 +557,6 @@ class Engine:
         if call.observer is not None and call.observed is not None:
             # Last, so that what is logged of a call is logged where its observer put it.
             call.observer.ended(call.observed, attempt, None if verdict is None else verdict.kind)
-        self.wake()
-
-    def _give_place_back(self, body: OutgoingBody, _: object = None) -> None:
-        """Give back a call's place in the quota once the store can't see anything of it any more."""
-        if body.lingering is not None and not body.lingering.done():
-            body.lingering.add_done_callback(partial(self._give_place_back, body))
-            return
-        self.quota.end(self.clock.monotonic())
-        self.wake()
 
     def _judge(self, call: _Call, exchange: Reply | Failure) -> Verdict | None:
         """Give the verdict on a call; None where it never left."""
@@ -556,8 +575,8 @@ class Engine:
         self._succeeded = True
         if isinstance(call.feed, RunFeed):
             call.feed.alone_blocked = None
-        for entry, log_id in zip(call.entries, verdict.log_ids, strict=True):
-            added = Added(
+        added = [
+            Added(
                 index=entry.index,
                 record=entry.record,
                 context=entry.context,
@@ -565,7 +584,9 @@ class Engine:
                 log_id=log_id,
                 warnings=verdict.warnings,
             )
-            self._settle(entry, call.feed, added)
+            for entry, log_id in zip(call.entries, verdict.log_ids, strict=True)
+        ]
+        self._settle(call.entries, call.feed, added)
 
     def _refused(self, call: _Call, verdict: Verdict) -> None:
         self._note_definite(call)
@@ -579,15 +600,17 @@ class Engine:
         root = call.piece.root
         root.refused += len(call.entries)
         root.texts.add(verdict.messages)
-        for entry in call.entries:
-            rejected = Rejected(
+        rejected = [
+            Rejected(
                 index=entry.index,
                 record=entry.record,
                 context=entry.context,
                 attempts=entry.attempts,
                 messages=verdict.messages or (verdict.reason,),
             )
-            self._settle(entry, call.feed, rejected)
+            for entry in call.entries
+        ]
+        self._settle(call.entries, call.feed, rejected)
         if isinstance(call.feed, RunFeed):
             self._look_for_a_pattern(call.feed, root, len(call.entries))
 
@@ -699,7 +722,9 @@ class Engine:
             return
         for entry in list(piece.entries):
             assert isinstance(entry, SingleEntry)  # noqa: S101
-            if (stop := self._why_not_again(entry, now, probe=call.probe)) is not None:
+            if (stop := self._why_not_again(entry, now, probe=call.probe)) is None:
+                self._expire_at(entry.give_up_at)
+            else:
                 self._settle_waiting(entry, stop)
                 piece.entries.remove(entry)
         if piece.entries:
@@ -733,8 +758,8 @@ class Engine:
         evidence = Evidence(
             log_ids=verdict.log_ids, messages=(*verdict.messages, *verdict.warnings), status=verdict.status
         )
-        for entry in call.entries:
-            unknown = Unknown(
+        unknown = [
+            Unknown(
                 index=entry.index,
                 record=entry.record,
                 context=entry.context,
@@ -742,7 +767,9 @@ class Engine:
                 reason=verdict.reason,
                 evidence=evidence,
             )
-            self._settle(entry, call.feed, unknown)
+            for entry in call.entries
+        ]
+        self._settle(call.entries, call.feed, unknown)
         if self._doubtful < DOUBTFUL_IN_A_ROW:
             return
         self._probe_at = now + backoff(self._doubtful - DOUBTFUL_IN_A_ROW + 1, jitter=self._jitter())
@@ -779,26 +806,29 @@ class Engine:
 
     # -- settling -----------------------------------------------------------------------------------------------
 
-    def _settle(self, entry: Entry, feed: Feed, outcome: Outcome) -> None:
-        self._count(outcome)
-        self._forget(entry)
+    def _settle(self, entries: Sequence[Entry], feed: Feed, outcomes: Sequence[Outcome]) -> None:
+        """Give records of one feed their outcomes."""
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            self._count(outcome)
+            self._forget(entry)
+            if isinstance(entry, SingleEntry):
+                self._answer_caller(entry, outcome)
         if isinstance(feed, RunFeed):
-            feed.settle(outcome)
-            return
-        assert isinstance(entry, SingleEntry)  # noqa: S101
+            feed.settle(outcomes)
+
+    def _answer_caller(self, entry: SingleEntry, outcome: Outcome) -> None:
         if entry.waiter.done():
             self.unawaited(outcome)
         else:
             entry.waiter.set_result(outcome)
 
     def _settle_all(self, call: _Call, stop: Stop) -> None:
-        for entry in call.entries:
-            self._settle(entry, call.feed, _not_sent(entry, stop))
+        self._settle(call.entries, call.feed, [_not_sent(entry, stop) for entry in call.entries])
 
     def _settle_waiting(self, entry: Entry, stop: Stop, feed: RunFeed | None = None) -> None:
         if isinstance(entry, SingleEntry):
             self._singles.withdraw(entry)
-        self._settle(entry, feed or self._singles, _not_sent(entry, stop))
+        self._settle((entry,), feed or self._singles, (_not_sent(entry, stop),))
 
     def _fail_all(self, stop: Stop) -> None:
         for entry in self._singles.entries():
@@ -806,17 +836,28 @@ class Engine:
         for feed in list(self._runs):
             self.stop_run(feed, stop)
 
-    def _expire(self, entry: SingleEntry) -> None:
-        if not entry.in_call and not entry.waiter.done():
-            self._settle_waiting(entry, _GAVE_UP)
+    def _expire_at(self, when: float) -> None:
+        """Look at the latest then which single adds have run out of time: one timer for all, that is seldom moved."""
+        if when >= self._expiry_at:
+            return
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry, self._expiry_at = self.clock.call_at(when, self._expire), when
+
+    def _expire(self) -> None:
+        self._expiry, self._expiry_at = None, float("inf")
+        now = self.clock.monotonic()
+        for entry in self._singles.entries():
+            if entry.give_up_at <= now:
+                self._settle_waiting(entry, _GAVE_UP)
+            else:
+                self._expire_at(entry.give_up_at)
 
     def _forget(self, entry: Entry) -> None:
         self._unsettled.discard(entry)
-        if isinstance(entry, SingleEntry) and entry.timer is not None:
-            entry.timer.cancel()
-            entry.timer = None
-        for note in list(self._on_settled):
-            note(entry)
+        if self._on_settled:
+            for note in list(self._on_settled):
+                note(entry)
 
     def _count(self, outcome: Outcome) -> Outcome:
         self._counts[type(outcome).__name__] += 1

@@ -6,9 +6,8 @@ The HTTP library stands behind `Transport`; a scripted network in a test does to
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import define, field, frozen
 
@@ -27,13 +26,11 @@ class OutgoingBody:
         content: The bytes.
         left: True from the moment when the transport asked for them.
         revoked: True once the call was given up: what has not left by then never does.
-        lingering: Done when a call that was given up has ended after all; None while none was.
     """
 
     content: bytes = field(repr=False)
     left: bool = field(init=False, default=False)
     revoked: bool = field(init=False, default=False)
-    lingering: asyncio.Future[Any] | None = field(init=False, default=None, repr=False)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.left or self.revoked:
@@ -78,7 +75,7 @@ class Transport(Protocol):
     """What makes a call."""
 
     async def call(self, body: OutgoingBody) -> Reply | Failure:
-        """Make one call; raise nothing but CancelledError. One that is left to itself goes to ``body.lingering``."""
+        """Make one call; raise nothing but CancelledError."""
 
     async def aclose(self) -> None:
         """Let go of the connections."""

@@ -15,7 +15,6 @@ from attrs import define, field
 
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Attempt, NotSentCause, Outcome
-from neto_async.sending.clock import Timer
 
 __all__ = ["Entry", "Feed", "Piece", "Root", "RunFeed", "SingleEntry", "SingleLane", "Stop", "WriteAhead"]
 
@@ -46,14 +45,12 @@ class SingleEntry(Entry):
     Attributes:
         waiter: Takes the outcome; done where it has one, or where the caller was cancelled.
         give_up_at: Seconds on the clock.
-        timer: Runs out then.
         in_call: True while a call carries it.
         origin: What an observer of calls took down when it was handed in.
     """
 
     waiter: asyncio.Future[Outcome]
     give_up_at: float
-    timer: Timer | None = None
     in_call: bool = False
     origin: Any = field(default=None, repr=False)
 
@@ -237,7 +234,7 @@ class RunFeed:
 
     Args:
         batch_size: Records of a full batch.
-        settle: Takes each outcome.
+        settle: Takes the outcomes of a call, or of a record that is in none.
         room_made: Called when records have been taken, so that more can be read.
         stopped: Called when the run takes no more.
         max_rejected: Rejected records after which the run stops, None for no such bound.
@@ -260,7 +257,7 @@ class RunFeed:
     """
 
     batch_size: int
-    settle: Callable[[Outcome], None]
+    settle: Callable[[Sequence[Outcome]], None]
     room_made: Callable[[], None]
     stopped: Callable[[], None]
     max_rejected: int | None = None
@@ -286,7 +283,8 @@ class RunFeed:
     @property
     def waiting(self) -> int:
         """Number of records that wait."""
-        return len(self._queue) + sum(len(piece.entries) for piece in tuple(self._pieces))
+        in_pieces = sum(len(piece.entries) for piece in tuple(self._pieces)) if self._pieces else 0
+        return len(self._queue) + in_pieces
 
     def entries(self) -> list[Entry]:
         """List those that wait."""

@@ -22,17 +22,14 @@ KEEPALIVE = 3.0
 """Seconds an idle connection is kept. Servers close idle ones after five seconds and more, and a call that goes out
 just then ends in doubt."""
 
-GRACE = 0.5
-"""Seconds past its deadline after which a call is left to itself. Its own phase timeouts come first; this is for a
-server that sends its headers byte by byte, which restarts them for ever."""
-
 
 class HttpTransport:
     """
     Make calls through an HTTP client.
 
     A call is never cancelled, since httpcore loses pool slots that way: the phases' timeouts are what remains of the
-    deadline, and the deadline is looked at between the pieces of the answer.
+    deadline, and the deadline is looked at between the pieces of the answer. A server that sends its headers byte by
+    byte restarts those timeouts for ever: that call the engine leaves to itself.
 
     Args:
         settings: Where to and with which credentials.
@@ -44,10 +41,10 @@ class HttpTransport:
         self._client = http_client
         self._owned = http_client is None
         self._headers = request_headers(settings.wire_format) | _credentials(settings)
-        self._abandoned: set[asyncio.Task[Reply | Failure]] = set()  # calls past their deadline that have not ended
+        self._url: Any = settings.endpoint  # from the first call on as the HTTP library holds it, parsed
 
     def __repr__(self) -> str:
-        return f"HttpTransport({'own' if self._owned else 'given'} client, {len(self._abandoned)} abandoned calls)"
+        return f"HttpTransport({'own' if self._owned else 'given'} client)"
 
     @property
     def closed(self) -> bool:
@@ -57,33 +54,17 @@ class HttpTransport:
     async def call(self, body: OutgoingBody) -> Reply | Failure:
         """Post the body; every error becomes a `Failure`."""
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
-        exchange = asyncio.ensure_future(self._exchange(body, deadline))
-        try:
-            await asyncio.wait({exchange}, timeout=self._settings.timeout + GRACE)
-        finally:
-            if not exchange.done():
-                body.revoked = True  # what has not left by now never will
-                body.lingering = exchange
-                self._abandoned.add(exchange)
-                exchange.add_done_callback(self._abandoned.discard)
-        return exchange.result() if exchange.done() else Failure(name="deadline passed")
-
-    async def aclose(self) -> None:
-        """Close the client, where it is ours."""
-        if self._owned and self._client is not None:
-            await self._client.aclose()
-
-    async def _exchange(self, body: OutgoingBody, deadline: float) -> Reply | Failure:
         status = None
         try:
             client = self._open()
             request = client.build_request(
                 "POST",
-                self._settings.endpoint,
+                self._url,
                 headers={**self._headers, "Content-Length": str(len(body.content))},
                 content=body,
                 extensions={"timeout": _Remaining(deadline)},
             )
+            self._url = request.url
             response = await client.send(request, stream=True, follow_redirects=False, auth=None)
             status = response.status_code
             try:
@@ -96,6 +77,11 @@ class HttpTransport:
         except Exception as error:  # noqa: BLE001
             # Whatever it was, `body.left` says what it means. Its text may hold a key: only the class goes on.
             return Failure(name=type(error).__name__, status=status)
+
+    async def aclose(self) -> None:
+        """Close the client, where it is ours."""
+        if self._owned and self._client is not None:
+            await self._client.aclose()
 
     def _open(self) -> Any:
         if self._client is None:

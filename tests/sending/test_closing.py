@@ -76,7 +76,7 @@ def test_flush_says_what_is_left_at_its_deadline(timeout, left):
     network = Network(latency=100.0)
 
     async def work() -> Any:
-        async with client(network, batch_size=2, max_concurrency=1, give_up_after=10_000.0) as neto:
+        async with client(network, batch_size=2, max_concurrency=1, timeout=1_000.0, give_up_after=10_000.0) as neto:
             tasks = adds(neto, 5)
             await asyncio.sleep(0)
             report = await neto.flush(timeout=timeout)

@@ -35,7 +35,7 @@ def test_a_single_add_gives_up_while_it_waits_for_a_slot():
     network = Network(latency=100.0)
 
     async def work() -> Any:
-        async with client(network, batch_size=1, max_concurrency=1) as neto:
+        async with client(network, batch_size=1, max_concurrency=1, timeout=1_000.0) as neto:
             began = now()
             first = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="first")))
             await asyncio.sleep(0)

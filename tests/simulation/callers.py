@@ -12,7 +12,7 @@ from attrs import define, field
 from faulty_store import StrangeError, now
 
 from neto_async import AsyncNetoClient, CustomerLog, NetoError, Outcome
-from neto_async.sending.transport import GRACE
+from neto_async.sending.engine import GRACE
 from neto_async.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Any
 from attrs import frozen
 from faulty_store import CURRENT, Delivery, Fate, FaultyStore, OddError, now, strange, texts_in
 
+from neto_async.sending.engine import GRACE
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
 from neto_async.sending.quota import Quota
-from neto_async.sending.transport import GRACE
 from neto_async.settings import Settings
 
 __all__ = ["Watch", "owner_of"]
@@ -108,11 +108,15 @@ class Watch:
         self.tape.append(f"{now():9.2f}  call {delivery.number} begins: {_shown(delivery.texts)}")
         self.hold(begun, delivery)
         CURRENT.set(delivery)
+        # The engine leaves it to itself in the same turn.
+        left = asyncio.get_running_loop().call_at(delivery.deadline + GRACE, self.ended, begun, delivery, None, body)
         exchange: Reply | Failure | None = None
         try:
             exchange = await self._called(body, delivery)
         finally:
-            self.ended(begun, delivery, exchange, body)
+            left.cancel()
+            if delivery.over is None:
+                self.ended(begun, delivery, exchange, body)
         return exchange
 
     async def _called(self, body: OutgoingBody, delivery: Delivery) -> Reply | Failure:
