@@ -252,12 +252,11 @@ def error_for(outcome: Outcome) -> NetoError | None:
             if cause is NotSentCause.RATE_LIMITED:
                 return RateLimitedError(text, fate=outcome, retry_after=retry_after)
             return NotSentError(text, fate=outcome)
-        case Unknown(reason=reason):
-            return OutcomeUnknownError(
-                f"the log may have been saved: {reason}{_last_attempt(outcome)}; look in the store before sending it "
-                "again",
-                fate=outcome,
-            )
+    return OutcomeUnknownError(
+        f"the log may have been saved: {outcome.reason}{_last_attempt(outcome)}; look in the store before sending it "
+        "again",
+        fate=outcome,
+    )
 
 
 def _last_attempt(outcome: NotSent | Unknown) -> str:

@@ -25,6 +25,12 @@ def test_repr_and_environment(monkeypatch):
     assert "AsyncNetoClient('https://www.yournetosite.com.au', json, open)" == repr(AsyncNetoClient.from_env())
 
 
+@pytest.mark.parametrize("given", ["https://WWW.yournetosite.com.au/", "https://www.yournetosite.com.au/do/WS/NetoAPI"])
+def test_the_address_is_told_as_it_is_used(given):
+    """However it was written, the store's address is scheme and host."""
+    assert "https://www.yournetosite.com.au" == AsyncNetoClient(given, api_key="key").store_url
+
+
 def test_a_second_loop_is_refused():
     """A client belongs to the loop of its first use."""
     neto = AsyncNetoClient("http://localhost", api_key="key")
@@ -142,6 +148,16 @@ def test_every_use_in_a_second_loop_is_refused(use):
         asyncio.run(second())
         first.run(neto.aclose())
     assert 0 == neto.statistics().calls
+
+
+@pytest.mark.parametrize("use", list(USES))
+async def test_every_use_in_another_process_is_refused(use, monkeypatch):
+    """Whatever is asked of a client in another process than its first: a sentence says so."""
+    neto = AsyncNetoClient("http://localhost:9", api_key="key")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    with pytest.raises(ConfigurationError, match="before a fork"):
+        await USES[use](neto)
 
 
 FORKED = """
