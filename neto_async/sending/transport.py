@@ -96,10 +96,9 @@ class HttpTransport:
 
 
 async def _read(response: Any, deadline: float) -> Reply | Failure:
-    headers = dict(response.headers)
     if response.is_stream_consumed:
         # An event hook of the caller's own client has read, and decoded, the answer.
-        headers.pop("content-encoding", None)
+        headers = {name: value for name, value in response.headers.items() if name != "content-encoding"}
         return Reply(status=response.status_code, headers=headers, body=response.content)
     body = bytearray()
     async for piece in response.aiter_raw():
@@ -108,7 +107,7 @@ async def _read(response: Any, deadline: float) -> Reply | Failure:
             return Failure(name="answer too long", status=response.status_code)
         if asyncio.get_running_loop().time() > deadline:
             return Failure(name="deadline passed", status=response.status_code)
-    return Reply(status=response.status_code, headers=headers, body=bytes(body))
+    return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
 
 
 class _Remaining(dict[str, float]):

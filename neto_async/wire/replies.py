@@ -249,13 +249,15 @@ def _plain_ids(logs: list[Any]) -> tuple[int, ...]:
     return ids if all(ids) else ()
 
 
+_ACK_WORDS = {ack.value: ack for ack in (Ack.SUCCESS, Ack.WARNING, Ack.ERROR)}
+
+
 def _structure_ack(node: Any, _type: type[Ack]) -> Ack:
     if _is_blank(node):
         return Ack.UNSAID
     if not isinstance(node, str):
         return Ack.CONTRADICTORY
-    words = {ack.value: ack for ack in (Ack.SUCCESS, Ack.WARNING, Ack.ERROR)}
-    return words.get(node.strip().lower(), Ack.UNSAID)
+    return _ACK_WORDS.get(node.strip().lower(), Ack.UNSAID)
 
 
 def _structure_messages(node: Any, _type: Any) -> tuple[Message, ...]:

@@ -114,8 +114,8 @@ class _Row:
     why: str
 
 
-_TABLE = (
-    # The first row that applies decides. First what HTTP says …
+# The first row that applies decides: for every other status than 2xx in this table …
+_REFUSED_BY_HTTP = (
     _Row(
         lambda a: 300 <= a.status < 500 and a.reply.speaks_of_ids,
         VerdictKind.UNKNOWN,
@@ -150,8 +150,11 @@ _TABLE = (
         "the call was refused before it reached the API (HTTP {status})",
     ),
     _Row(lambda a: a.status >= 500, VerdictKind.UNKNOWN, "the server failed (HTTP {status})"),
-    _Row(lambda a: not 200 <= a.status < 300, VerdictKind.UNKNOWN, "the status is none of HTTP's (HTTP {status})"),
-    # … and for a 2xx, what the API says.
+    _Row(lambda _: True, VerdictKind.UNKNOWN, "the status is none of HTTP's (HTTP {status})"),
+)
+
+# … and for a 2xx, by what the API says, in this one.
+_SAID_BY_THE_API = (
     _Row(lambda a: bool(a.unreadable), VerdictKind.UNKNOWN, "{unreadable}"),
     _Row(lambda a: bool(a.reply.doubt), VerdictKind.UNKNOWN, "the answer contradicts itself: {reply.doubt}"),
     _Row(lambda a: a.ids > 0 and a.ids == a.records and a.reply.is_clean, VerdictKind.ADDED, "an id for each record"),
@@ -190,7 +193,8 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, records: int, *,
     folded = fold_headers(headers)
     reply, unreadable = _read(folded, body)
     answer = _Answer(status=status, records=records, reply=reply, unreadable=unreadable)
-    row = next(row for row in _TABLE if row.applies(answer))
+    table = _SAID_BY_THE_API if 200 <= status < 300 else _REFUSED_BY_HTTP
+    row = next(row for row in table if row.applies(answer))
     texts = _texts(reply)
     is_added = row.kind is VerdictKind.ADDED
     return Verdict(
