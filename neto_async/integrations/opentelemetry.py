@@ -22,7 +22,6 @@ import threading
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import Token
 from functools import partial
 from importlib.metadata import version
 from types import TracebackType
@@ -121,14 +120,6 @@ class Instrumentation:
 # -- spans ------------------------------------------------------------------------------------------------------------
 
 
-@frozen
-class _Begun:
-    """A call under way."""
-
-    span: Span
-    token: Token[Context]
-
-
 @frozen(repr=False)
 class _CallTracer:
     """The observer of a client's calls; see `neto_async.sending.observing.CallObserver`."""
@@ -143,9 +134,9 @@ class _CallTracer:
         current = trace.get_current_span().get_span_context()
         return current if current.is_valid else None
 
-    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> _Begun:
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> Span:
         """Start a span and make it current, for what instruments the HTTP library and for log lines."""
-        # Empty, and not the current one: that is the context of whoever's record woke the engine.
+        # Empty, and not the current one: the client may have been made in the course of some request.
         nobodys = Context()
         links, left_out = _links(origins, records)
         span = self.tracer.start_span(
@@ -164,20 +155,21 @@ class _CallTracer:
         )
         if left_out:
             span.set_attribute("neto.links_left_out", left_out)
-        return _Begun(span, otel_context.attach(trace.set_span_in_context(span, nobodys)))
+        # For good: the call's task ends after the call.
+        otel_context.attach(trace.set_span_in_context(span, nobodys))
+        return span
 
-    def ended(self, began: _Begun, attempt: Attempt, verdict: VerdictKind | None) -> None:
+    def ended(self, began: Span, attempt: Attempt, verdict: VerdictKind | None) -> None:
         """End the span with what is known, and measure the call."""
         facts = _facts(attempt, verdict)
         error_type = _error_type(attempt, verdict)
         if error_type is not None:
             facts["error.type"] = error_type
-            began.span.set_status(Status(StatusCode.ERROR))
-        began.span.set_attributes(facts)
+            began.set_status(Status(StatusCode.ERROR))
+        began.set_attributes(facts)
         # While the span is current, so that the measurement can name it as its example.
         self.meters.duration.record(attempt.seconds, {**self.server, "http.request.method": "POST", **facts})
-        began.span.end()
-        otel_context.detach(began.token)
+        began.end()
 
 
 def _links(origins: Sequence[Any], records: int) -> tuple[list[Link], int]:

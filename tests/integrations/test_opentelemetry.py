@@ -9,6 +9,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -116,7 +117,10 @@ async def test_a_call_is_described_as_the_conventions_say(store, connect, teleme
     (span,) = telemetry.calls()
     attributes = dict(span.attributes)
     port = int(store.url.rpartition(":")[2])
+    scope = span.instrumentation_scope
     assert (SpanKind.CLIENT, StatusCode.UNSET) == (span.kind, span.status.status_code)
+    assert ("neto_async", version("neto_async")) == (scope.name, scope.version)
+    assert "https://opentelemetry.io/schemas/1.44.0" == scope.schema_url
     assert attributes.pop("http.request.body.size") > len("text")
     assert {
         "http.request.method": "POST",
@@ -187,15 +191,26 @@ async def test_links_are_capped_and_the_rest_is_counted(store, connect, telemetr
     assert (128, 2, 0) == (len(call.links), call.attributes["neto.links_left_out"], call.dropped_links)
 
 
-async def test_records_handed_in_before_are_linked_to_nothing(store, connect, telemetry):
+@pytest.mark.parametrize("watched", [False, True])
+async def test_records_handed_in_before_are_linked_to_nothing(store, connect, telemetry, watched):
     """A record that waited already when its client was instrumented goes with a call that has no link for it."""
     neto = await connect(store)
+    detach = neto.observe(Other()) if watched else None
     adding = [asyncio.ensure_future(telemetry.within(name, neto.add_customer_log(log(name)))) for name in "ab"]
     await asyncio.sleep(0)
+    if detach is not None:
+        detach()
     telemetry.watch(neto)
     await asyncio.gather(*adding)
 
     assert [{}] == telemetry.linked()
+
+
+class Other:
+    """Another observer, which takes down something else."""
+
+    def handed_in(self) -> str:
+        return "something else"
 
 
 @pytest.mark.parametrize(
@@ -231,8 +246,9 @@ async def test_each_end_of_a_call_is_told_by_facts(store, connect, telemetry, fa
 
 async def test_a_call_that_never_left_is_told_by_facts(connect, telemetry, closed_port):
     """Each attempt to reach a store that can't be reached is a span of its own, which says that nothing left."""
-    neto = await connect.enter(AsyncNetoClient(closed_port, api_key="key", give_up_after=0.3))
+    neto, idle = [await connect.enter(AsyncNetoClient(closed_port, api_key="key", give_up_after=0.3)) for _ in range(2)]
     telemetry.watch(neto)
+    telemetry.watch(idle)
     with contextlib.suppress(NetoError):
         await telemetry.within("caller", neto.add_customer_log(log()))
 
@@ -291,25 +307,26 @@ async def test_what_happens_in_a_call_happens_in_its_span(store, connect, teleme
     """The HTTP library's hooks see the call's span as current, and no baggage of a caller's; callers keep theirs."""
     seen = []
 
-    async def look(request: Any) -> None:
+    def look() -> None:
         seen.append((trace.get_current_span().get_span_context().span_id, baggage.get_all()))
 
-    async def add() -> Any:
-        token = otel_context.attach(baggage.set_baggage("customer", "CANARY"))
-        await neto.add_customer_log(log())
-        seen.append((trace.get_current_span().get_span_context().span_id, baggage.get_all()))
-        otel_context.detach(token)
+    async def hook(request: Any) -> None:
+        look()
 
-    async with httpx.AsyncClient(event_hooks={"request": [look]}) as http_client:
+    async def make_and_add(http_client: httpx.AsyncClient) -> None:
+        otel_context.attach(baggage.set_baggage("customer", "CANARY"))
         neto = await connect(store, http_client=http_client)
         telemetry.watch(neto)
-        await telemetry.within("caller", add())
+        await neto.add_customer_log(log())
+        look()
+
+    async with httpx.AsyncClient(event_hooks={"request": [hook]}) as http_client:
+        await asyncio.ensure_future(telemetry.within("caller", make_and_add(http_client)))
 
     (caller,) = [span for span in telemetry.spans.get_finished_spans() if span.name == "caller"]
-    assert [
-        (telemetry.calls()[0].context.span_id, {}),
-        (caller.context.span_id, {"customer": "CANARY"}),
-    ] == seen
+    (call,) = telemetry.calls()
+    assert None is call.parent
+    assert [(call.context.span_id, {}), (caller.context.span_id, {"customer": "CANARY"})] == seen
 
 
 async def test_what_is_logged_of_a_call_is_logged_in_its_span(store, connect, telemetry, caplog):
