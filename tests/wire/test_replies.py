@@ -108,15 +108,8 @@ def nested(levels: int, inside: str) -> str:
 PARTS = [
     *("", "x", "=", "<b/>", "<b></b>", "<b/>" * (MAX_DEPTH + 1), "</b>", "</b></b></b>", "<b>", "a<b", "<", "&lt;"),
     *("?>", "<LogID>5</LogID>", "<b LogID='5'/>", "<b x:LogID='5'/>", "<b LogID ='5'/>", "<b LogID/>", "<?pi x?>"),
-    *(
-        "<!-- -->",
-        "<![CDATA[</b></b>]]>",
-        "<!DOCTYPE a>",
-        "<?pi </a></a></a></a>?>",
-        "<b><b></b></b>",
-        "<!-- </a></a></a> -->",
-    ),
-    *("</a ><a >", "<\ta>"),
+    *("<!-- -->", "<![CDATA[</b></b>]]>", "<!DOCTYPE a>", "</a ><a >", "<\ta>"),
+    *("<?pi </a></a></a></a>?>", "<!-- </a></a></a></a> -->", "<b><b></b></b>"),
 ]
 DECLARATIONS = [
     *("", '<?xml version="1.0"?>', "<?xml version='1.0' encoding='utf-8'?>\n", "<?xml", "<?xml-x LogID='5'?>"),
