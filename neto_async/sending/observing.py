@@ -43,7 +43,7 @@ class CallObserver(Protocol):
 
     def ended(self, began: Any, attempt: Attempt, verdict: VerdictKind | None) -> None:
         """
-        Note that a call ended; called in the same task.
+        Note that a call ended; called in the same context, if not always by the same task.
 
         Args:
             began: What `began` gave.
