@@ -64,18 +64,22 @@ class Recording:
         self._calls[call] = _Noted(tuple(index for index, _ in rows))
         return True
 
-    def settle(self, outcome: Outcome) -> None:
-        """Take an outcome; it is handed on when it is written down."""
-        self._fingerprints.pop(outcome.index, None)
-        if outcome.index in self._doubted:
-            self._doubted.discard(outcome.index)
-            outcome = _still_in_doubt(outcome)
-        noted = self._calls.get(outcome.attempts[-1].call) if outcome.attempts else None
-        if noted is not None:
-            noted.outcomes[outcome.index] = outcome
-        else:
-            self._loose.append(outcome)
-            self._write_loose()
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes; they are handed on when they are written down."""
+        for outcome in outcomes:
+            self._fingerprints.pop(outcome.index, None)
+            noted = self._calls.get(outcome.attempts[-1].call) if outcome.attempts else None
+            if noted is None:
+                self._loose.append(self._with_its_doubt(outcome))
+            else:
+                noted.outcomes[outcome.index] = self._with_its_doubt(outcome)
+        self._write_loose()
+
+    def _with_its_doubt(self, outcome: Outcome) -> Outcome:
+        if outcome.index not in self._doubted:
+            return outcome
+        self._doubted.discard(outcome.index)
+        return _still_in_doubt(outcome)
 
     def ended(self, call: int) -> None:
         """Have the end of a call noted, and hand its outcomes on then."""

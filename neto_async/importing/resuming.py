@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import tzinfo
 from enum import StrEnum
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from neto_async.errors import ConfigurationError
 from neto_async.importing.journal import Known, RowState
@@ -19,7 +17,7 @@ from neto_async.importing.recorder import Recorder
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Invalid, Outcome, Rejected, Unknown
 from neto_async.sending.engine import UNENCODABLE
-from neto_async.wire import fingerprint
+from neto_async.wire import Fields, fields_of, fingerprint
 
 __all__ = ["InDoubt", "Resumption", "Send"]
 
@@ -38,16 +36,19 @@ class InDoubt(StrEnum):
     """They are sent again: someone has looked in the store, or accepts that they may stand there twice."""
 
 
-@frozen
-class Send:
+class Send(NamedTuple):
     """
     The record is to be sent.
 
     Attributes:
-        fingerprint: Of the log.
+        log: The record.
+        fields: The same, as it is sent.
+        fingerprint: Of these.
         doubted: True where an earlier run may have added it.
     """
 
+    log: CustomerLog
+    fields: Fields
     fingerprint: bytes
     doubted: bool = False
 
@@ -90,18 +91,19 @@ class Resumption:
         Raises:
             ConfigurationError: A record that was added, or may have been, is another one now.
         """
-        known = await self._known_at(index)
-        own = None if log is None else self._fingerprint(log)
+        known = await self._known_at(index) if self._known or not self._all_read else None
+        fields = None if log is None else self._fields(log)
+        own = None if fields is None else fingerprint(fields, key=self._key)
         if known is not None and known.state is not RowState.REJECTED and own != known.fingerprint:
             raise _changed(index, known.state)
         if log is None:
             return None
-        if own is None:
+        if fields is None or own is None:
             return Invalid(index=index, record=log, context=context, errors=(UNENCODABLE,))
         if known is None or (known.state is RowState.REJECTED and self._may_go_again(known, own)):
-            return Send(own)
+            return Send(log, fields, own)
         if known.state is RowState.UNKNOWN and self._in_doubt is InDoubt.RESEND:
-            return Send(own, doubted=True)
+            return Send(log, fields, own, doubted=True)
         return _again(known, log, context)
 
     async def check_end(self, rows: int) -> None:
@@ -134,9 +136,9 @@ class Resumption:
     def _may_go_again(self, known: Known, own: bytes) -> bool:
         return self._retry_rejected or own != known.fingerprint
 
-    def _fingerprint(self, log: CustomerLog) -> bytes | None:
+    def _fields(self, log: CustomerLog) -> Fields | None:
         try:
-            return fingerprint(log, zone=self._zone, key=self._key)
+            return fields_of(log, zone=self._zone)
         except Exception:  # noqa: BLE001
             # A caller's own tzinfo can raise anything. Such a log can't be encoded either.
             return None

@@ -229,12 +229,14 @@ class ImportRun:
             return False
         index = self._taken
         log, record, context, errors = read_item(item)
-        settled = None if self._resumption is None else await self._look_back(index, log, context)
+        found = None if self._resumption is None else await self._look_back(index, log, context)
         # Taken only now: whoever leaves meanwhile would wait for an outcome that nobody can tell.
         self._taken += 1
         self._outstanding += 1
-        if settled is not None:
-            self._settle((settled,))
+        if isinstance(found, Send):
+            self._engine.offer(self._feed, Entry(index=index, record=found.log, context=context, fields=found.fields))
+        elif found is not None:
+            self._settle((found,))
         elif log is None:
             invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
             self._settle((self._engine.count(invalid),))
@@ -248,8 +250,8 @@ class ImportRun:
             await asyncio.sleep(0)
         return not self._leaving and (self._feed.stop is None or self._read_on)
 
-    async def _look_back(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
-        """Give the outcome that a record has already; None where the engine is to send it, or where it is invalid."""
+    async def _look_back(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | Send | None:
+        """Say what is to be done with a record: see `Resumption.look`."""
         assert self._resumption is not None  # noqa: S101
         assert self._recording is not None  # noqa: S101
         try:
@@ -261,7 +263,6 @@ class ImportRun:
             raise
         if isinstance(found, Send):
             self._recording.expect(index, found.fingerprint, doubted=found.doubted)
-            return None
         return found
 
     def _has_room(self) -> bool:
@@ -289,8 +290,7 @@ class ImportRun:
         if self._recording is None:
             self._hand_on(outcomes)
         else:
-            for outcome in outcomes:
-                self._recording.settle(outcome)
+            self._recording.settle(outcomes)
 
     def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

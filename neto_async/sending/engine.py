@@ -58,7 +58,7 @@ from neto_async.sending.observing import CallObserver, Guarded
 from neto_async.sending.quota import Quota, quota_for
 from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
-from neto_async.wire import Verdict, VerdictKind, encode_batch, judge
+from neto_async.wire import Verdict, VerdictKind, encode_fields, fields_of, judge
 
 __all__ = ["UNENCODABLE", "Engine"]
 
@@ -458,7 +458,7 @@ class Engine:
             if (fit := self._sizes.fitting(records)) < len(records):
                 feed.shorten(piece, fit)
                 del records[fit:]
-            body = self._encode(records)
+            body = self._encode(piece.entries)
             if len(records) == 1:
                 fault = _fault_alone(body, self.settings.max_batch_bytes)
                 if fault is None:
@@ -470,14 +470,15 @@ class Engine:
                 return body
             feed.shorten(piece, self._sizes.cut(records, None if body is None else len(body)))
 
-    def _encode(self, records: list[CustomerLog]) -> bytes | None:
+    def _encode(self, entries: list[Entry]) -> bytes | None:
         try:
-            return encode_batch(records, self.settings.wire_format, zone=self.settings.wire_timezone)
+            logs = [entry.fields or fields_of(entry.record, zone=self.settings.wire_timezone) for entry in entries]
+            return encode_fields(logs, self.settings.wire_format)
         except Exception as error:  # noqa: BLE001
             # A caller's own tzinfo can raise anything; its neighbours must not notice.
             name = type(error).__name__
-            described = {"neto_records": len(records), "neto_failure": name}
-            logger.warning("a batch of %d could not be encoded (%s)", len(records), name, extra=described)
+            described = {"neto_records": len(entries), "neto_failure": name}
+            logger.warning("a batch of %d could not be encoded (%s)", len(entries), name, extra=described)
             return None
 
     async def _run(self, call: _Call) -> None:

@@ -1,7 +1,7 @@
 """
 Where the engine takes records from: the lane of single adds, and a feed for each bulk add or import.
 
-A feed holds what waits; it knows neither slots nor time. May import: models, outcomes.
+A feed holds what waits; it knows neither slots nor time. May import: wire, models, outcomes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from attrs import define, field
 
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Attempt, NotSentCause, Outcome
+from neto_async.wire import Fields
 
 __all__ = ["Entry", "Feed", "Piece", "Root", "RunFeed", "SingleEntry", "SingleLane", "Stop", "WriteAhead"]
 
@@ -28,12 +29,14 @@ class Entry:
         index: Position in its input.
         record: What to send.
         context: The caller's own.
+        fields: The record as it is sent, where that has been looked at already.
         attempts: The calls it went with so far.
     """
 
     index: int
     record: CustomerLog = field(repr=False)
     context: Any = field(default=None, repr=False)
+    fields: Fields | None = field(default=None, repr=False)
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
 
 

@@ -13,15 +13,26 @@ Nothing here opens a socket, reads a clock or needs an event loop. May import: m
 from __future__ import annotations
 
 from neto_async.wire.bodies import MAX_REPLY_BYTES
-from neto_async.wire.encoding import VENDOR_NAMES, encode_batch, fingerprint, request_headers
+from neto_async.wire.encoding import (
+    VENDOR_NAMES,
+    Fields,
+    encode_batch,
+    encode_fields,
+    fields_of,
+    fingerprint,
+    request_headers,
+)
 from neto_async.wire.verdicts import Verdict, VerdictKind, judge
 
 __all__ = [
     "MAX_REPLY_BYTES",
     "VENDOR_NAMES",
+    "Fields",
     "Verdict",
     "VerdictKind",
     "encode_batch",
+    "encode_fields",
+    "fields_of",
     "fingerprint",
     "judge",
     "request_headers",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timezone, tzinfo
 from functools import lru_cache
@@ -22,7 +22,16 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from neto_async.models import CustomerLog
 from neto_async.settings import WireFormat
 
-__all__ = ["ACTION", "VENDOR_NAMES", "encode_batch", "fingerprint", "request_headers"]
+__all__ = [
+    "ACTION",
+    "VENDOR_NAMES",
+    "Fields",
+    "encode_batch",
+    "encode_fields",
+    "fields_of",
+    "fingerprint",
+    "request_headers",
+]
 
 ACTION = "AddCustomerLog"
 """The vendor's name of the call: a header in both formats, and the root element in XML."""
@@ -39,7 +48,7 @@ VENDOR_NAMES = {
 }
 """Our names to the vendor's, in the vendor's order (AddCustomerLog page, developers.maropost.com, read 2026-11)."""
 
-_Fields: TypeAlias = dict[str, str]
+Fields: TypeAlias = dict[str, str]
 """A log as it is sent: the vendor's names, in the vendor's order, and the texts under them. What is absent has none."""
 
 _MEDIA_TYPES = {WireFormat.JSON: "application/json", WireFormat.XML: "application/xml"}
@@ -61,21 +70,41 @@ def request_headers(wire_format: WireFormat) -> dict[str, str]:
     }
 
 
-def encode_batch(records: Sequence[CustomerLog], wire_format: WireFormat, *, zone: tzinfo = timezone.utc) -> bytes:
+def fields_of(record: CustomerLog, *, zone: tzinfo) -> Fields:
     """
-    Encode records as the body of one call, in UTF-8.
+    Convert a log to what is sent of it.
 
     Args:
-        records: The logs, in the order in which the store's ids are expected.
-        wire_format: JSON or XML. In JSON the records are always a list, a single one too.
+        record: The log.
         zone: The zone that times are sent in; a calendar day goes out as it stands.
     """
+    # dateutil's zones have no hash.
+    has_hash = getattr(zone, "__hash__", None) is not None
+    return (_cached_conversion if has_hash else _make_conversion)(zone)(record)
+
+
+def encode_fields(logs: Sequence[Fields], wire_format: WireFormat) -> bytes:
+    """
+    Encode logs as the body of one call, in UTF-8.
+
+    Args:
+        logs: As `fields_of` gives them, in the order in which the store's ids are expected.
+        wire_format: JSON or XML. In JSON the logs are always a list, a single one too.
+    """
     if wire_format is WireFormat.XML:
-        return _dump_xml(map(_conversion(zone, _escaped), records))
-    return _dump_json({"CustomerLogs": {"CustomerLog": list(map(_conversion(zone, _plain), records))}})
+        elements = "".join(map(_element, logs))
+        return (
+            f'<?xml version="1.0" encoding="utf-8"?>\n<{ACTION}><CustomerLogs>{elements}</CustomerLogs></{ACTION}>'
+        ).encode()
+    return _dump_json({"CustomerLogs": {"CustomerLog": logs}})
 
 
-def fingerprint(record: CustomerLog, *, zone: tzinfo, key: bytes) -> bytes:
+def encode_batch(records: Sequence[CustomerLog], wire_format: WireFormat, *, zone: tzinfo = timezone.utc) -> bytes:
+    """Convert logs and encode them: `fields_of` and `encode_fields` in one."""
+    return encode_fields([fields_of(record, zone=zone) for record in records], wire_format)
+
+
+def fingerprint(fields: Fields, *, key: bytes) -> bytes:
     """
     Return 16 bytes that tell one log, as it is sent, from another, and nothing of what stands in it.
 
@@ -83,11 +112,9 @@ def fingerprint(record: CustomerLog, *, zone: tzinfo, key: bytes) -> bytes:
     release to the next.
 
     Args:
-        record: The log.
-        zone: The zone that times are sent in: another zone is another text on the wire.
+        fields: The log, as `fields_of` gives it.
         key: At most 64 bytes. Without it nobody can try out which text makes a fingerprint.
     """
-    fields = _conversion(zone, _plain)(record)
     # A model takes neither U+0000 nor U+0001, so two logs that differ never make the same text.
     text = "".join([f"{name}\1{text}\0" for name, text in fields.items()])
     return hashlib.blake2b(text.encode(), digest_size=16, key=key).digest()
@@ -103,44 +130,23 @@ with suppress(ImportError):
     from orjson import dumps as _dump_json
 
 
-def _dump_xml(logs: Iterable[_Fields]) -> bytes:
-    """Join the elements of a body; the texts in them are escaped already."""
-    elements = "".join(map(_element, logs))
-    return (
-        f'<?xml version="1.0" encoding="utf-8"?>\n<{ACTION}><CustomerLogs>{elements}</CustomerLogs></{ACTION}>'
-    ).encode()
-
-
-def _element(log: _Fields) -> str:
-    fields = "".join([f"<{name}>{text}</{name}>" for name, text in log.items()])
+def _element(log: Fields) -> str:
+    fields = "".join([f"<{name}>{_escaped(text)}</{name}>" for name, text in log.items()])
     return f"<CustomerLog>{fields}</CustomerLog>"
-
-
-_plain: Callable[[str], str] = str.__str__
-"""What JSON makes of a text. A subclass of str, such as a caller's Enum, gives its content and no other word."""
 
 
 def _escaped(text: str) -> str:
     """Return what XML makes of a text; there are no attributes, so quotes stand for themselves."""
-    text = _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # Readers turn a bare carriage return into a newline (XML 1.0, section 2.11).
-    return text.replace("\r", "&#13;")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
-def _conversion(zone: tzinfo, text: Callable[[str], str]) -> Callable[[CustomerLog], _Fields]:
-    # dateutil's zones have no hash.
-    has_hash = getattr(zone, "__hash__", None) is not None
-    return _cached_conversion(zone, text) if has_hash else _make_conversion(zone, text)
+_plain: Callable[[str], str] = str.__str__
+"""What is sent of a text. A subclass of str, such as a caller's Enum, gives its content and no other word."""
 
 
-def _make_conversion(zone: tzinfo, text: Callable[[str], str]) -> Callable[[CustomerLog], _Fields]:
-    """
-    Make the function that converts a log to what is sent.
-
-    Args:
-        zone: The zone that times are sent in.
-        text: What becomes of a text that the caller gave.
-    """
+def _make_conversion(zone: tzinfo) -> Callable[[CustomerLog], Fields]:
+    """Make the function that converts a log to what is sent, with times in one zone."""
 
     def moment(value: datetime) -> str:
         # Without the offset, which follows the seconds. A subclass may write itself otherwise.
@@ -149,13 +155,9 @@ def _make_conversion(zone: tzinfo, text: Callable[[str], str]) -> Callable[[Cust
     def day_or_moment(value: date) -> str:
         return moment(value) if isinstance(value, datetime) else f"{value.isoformat()} 00:00:00"
 
-    hooks: dict[str, Callable[[Any], str]] = {
-        "last_contacted": moment,
-        "date_required_follow_up": day_or_moment,
-        "status": _plain,
-    }
+    hooks: dict[str, Callable[[Any], str]] = {"last_contacted": moment, "date_required_follow_up": day_or_moment}
     fields: dict[str, Any] = {
-        name: override(rename=vendor, omit_if_default=True, unstruct_hook=hooks.get(name, text))
+        name: override(rename=vendor, omit_if_default=True, unstruct_hook=hooks.get(name, _plain))
         for name, vendor in VENDOR_NAMES.items()
     }
     return make_dict_unstructure_fn(CustomerLog, Converter(), **fields)

@@ -24,13 +24,13 @@ def _log(length: int, text: str = "x") -> CustomerLog:
 def encoded(monkeypatch):
     """The number of records of each body that was encoded."""
     counts: list[int] = []
-    encode_batch = engine.encode_batch
+    encode_fields = engine.encode_fields
 
-    def counting(records: Any, *more: Any, **options: Any) -> bytes:
-        counts.append(len(records))
-        return encode_batch(records, *more, **options)
+    def counting(logs: Any, *more: Any) -> bytes:
+        counts.append(len(logs))
+        return encode_fields(logs, *more)
 
-    monkeypatch.setattr(engine, "encode_batch", counting)
+    monkeypatch.setattr(engine, "encode_fields", counting)
     return counts
 
 
