@@ -301,7 +301,8 @@ class AsyncNetoClient:
         Take no more records, wait for those under way, and close the connections.
 
         Neither `asyncio.Task.cancel` nor a cancel scope breaks this off: it ends when all is drained, or at its
-        deadline. A second call waits for the first.
+        deadline. A second call waits for the first. What has not left by then never does. A call whose answer is still
+        missing ends with its connection: at once, or where the HTTP client is yours when you close that.
 
         Args:
             timeout: Seconds after which what waits is given up; what is then still under way is logged.
@@ -322,7 +323,11 @@ class AsyncNetoClient:
         waiting = len(self._engine.unsettled()) - self._engine.records_in_flight()
         self._engine.fail_waiting()
         # Imports may have begun calls since: closing the connections now would put their records in doubt.
-        in_flight = (await self._drain(self._left(began, timeout))).left_in_flight
+        await self._drain(self._left(began, timeout))
+        carried = self._engine.records_in_flight()
+        self._engine.revoke_calls()
+        in_flight = self._engine.records_in_flight()
+        waiting += carried - in_flight
         await asyncio.sleep(0)
         if waiting or in_flight:
             logger.warning(
@@ -332,6 +337,8 @@ class AsyncNetoClient:
                 extra={"neto_in_flight": in_flight, "neto_not_sent": waiting},
             )
         await self._transport.aclose()
+        if self._transport.closed:
+            await self._engine.see_off_calls()
         return DrainReport(
             drained=not (waiting or in_flight),
             left_in_flight=in_flight,

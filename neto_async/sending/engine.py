@@ -84,6 +84,9 @@ FIRST_ROOTS = (1, 2, 3)
 GRACE = 0.5
 """Seconds past its deadline after which a call is left to itself. The transport's own timeouts come first."""
 
+TURNS_TO_END = 10
+"""Turns of the loop in which a call ends whose connection was closed: HTTP libraries take up to four."""
+
 UNENCODABLE = "the log can't be encoded: look at its times and their zones"
 
 
@@ -98,7 +101,7 @@ class _Call:
     probe: bool  # it was let through although the client is halted
     context: contextvars.Context  # of its task
     began_at: float
-    timer: asyncio.TimerHandle | None = None  # runs out when the call is to be left to itself
+    timer: asyncio.TimerHandle | None = None  # leaves the call to itself; set when the transport is given it
     abandoned: bool = False  # that was done
     observer: Guarded | None = None  # who was told of it, and hears of its end
     observed: Any = None  # what that observer wants back then
@@ -141,7 +144,7 @@ class Engine:
 
         self._singles = SingleLane(settings.batch_size)
         self._runs: deque[RunFeed] = deque()  # the next to be served first
-        self._tasks: set[asyncio.Task[None]] = set()  # one for each call that has not ended
+        self._tasks: dict[asyncio.Task[None], _Call] = {}  # one for each call that has not ended
         self._calls: set[_Call] = set()  # the same calls, less those that were left to themselves
         self._number = 0  # of the last call that began
         self._owed = 0  # calls of the single lane while runs waited, less `SINGLES_TO_A_RUN` for each call of a run
@@ -291,6 +294,21 @@ class Engine:
         if self._expiry is not None:
             self._expiry.cancel()
 
+    def revoke_calls(self) -> None:
+        """Let nothing leave any more: what a call carries that has not left by now is settled as not sent."""
+        for call in tuple(self._calls):
+            call.body.revoked = True
+            # One that is not with the transport yet waits for whoever notes it, and has to be told of as ended.
+            if call.timer is not None and not call.body.left:
+                call.timer.cancel()
+                self._abandon(call, "client closed")
+
+    async def see_off_calls(self) -> None:
+        """Wait for the end of calls whose connections have been closed: some turns of the loop."""
+        for _ in range(TURNS_TO_END):
+            if any(call.body.left for call in self._tasks.values()):
+                await asyncio.sleep(0)
+
     def unsettled(self) -> frozenset[Entry]:
         """List the records taken in that have no outcome yet."""
         return frozenset(self._unsettled)
@@ -439,8 +457,8 @@ class Engine:
         self._calls.add(call)
         name = f"neto_async call {call.number}"
         task = asyncio.get_running_loop().create_task(self._run(call), name=name, context=call.context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = call
+        task.add_done_callback(self._tasks.pop)
 
     def _note_turn(self, feed: Feed) -> None:
         if isinstance(feed, RunFeed):
@@ -487,8 +505,9 @@ class Engine:
             if await self._noted(call):
                 self._tell_observer(call)
                 # The loop's own time, which the transport's deadline is in.
+                given_up = partial(self._abandon, call, "deadline passed")
                 longest = self.settings.timeout + GRACE
-                call.timer = asyncio.get_running_loop().call_later(longest, self._abandon, call, context=call.context)
+                call.timer = asyncio.get_running_loop().call_later(longest, given_up, context=call.context)
                 exchange = await self._transport.call(call.body)
             else:
                 exchange = _WITHHELD
@@ -514,11 +533,11 @@ class Engine:
         call.observer = self._observer
         call.observed = call.observer.began(call.number, origins, len(call.entries), len(call.body.content))
 
-    def _abandon(self, call: _Call) -> None:
+    def _abandon(self, call: _Call, why: str) -> None:
         """Leave a call to itself. Its place in the quota it keeps to its end, since the store may see it until then."""
         call.abandoned = True
         call.body.revoked = True  # what has not left by now never will
-        self._conclude(call, Failure(name="deadline passed"))
+        self._conclude(call, Failure(name=why))
         self.wake()
 
     def _end(self, call: _Call, exchange: Reply | Failure) -> None:
