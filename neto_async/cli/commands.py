@@ -9,7 +9,7 @@ before the end.
 from __future__ import annotations
 
 import asyncio
-import json
+import itertools
 import logging
 import os
 import shlex
@@ -18,17 +18,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from importlib import resources
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 from attrs import asdict, evolve, frozen
-from rich.console import Console
 
-from neto_async.cli.screen import Screen
+from neto_async.cli.screen import OutputError, Screen
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError, NetoError
 from neto_async.importing.files import RowFile, open_binary, open_rows
@@ -51,6 +51,11 @@ SOME_REFUSED = 2
 SOME_UNKNOWN = 3
 STOPPED = 4
 
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What a person, a supervisor and a terminal that closes send."""
+
+GO_ON = "To see what became of the rows, and go on with what is left, nothing twice:"
+
 QUESTION = "\nSend them? What is added can't be deleted through the API"
 
 
@@ -58,6 +63,9 @@ def run() -> None:
     """Run the command and exit with its code."""
     # What the log says, the summary says too.
     logging.getLogger("neto_async").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a log file's encoding may not have a customer's letters
     try:
         sys.exit(neto_async.main(standalone_mode=False))
     except click.exceptions.Abort:
@@ -65,9 +73,24 @@ def run() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(WRONG_USE)
-    except ConfigurationError as error:
-        click.echo(f"neto-async: {error}", err=True)
+    except (ConfigurationError, OutputError, OSError) as error:
+        _complain(_in_words(error))
         sys.exit(WRONG_USE)
+
+
+def _in_words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _complain(text: str) -> None:
+    """Write to standard error; where standard output broke, what it holds is let go, or the exit code would say so."""
+    with suppress(OSError):
+        print(f"neto-async: {text}", file=sys.stderr, flush=True)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -254,7 +277,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         "max_concurrency": max_concurrency,
         "requests_per_minute": rate,
     }
-    ask = not yes and not to_sandbox and sys.stdin.isatty() and sys.stdout.isatty() and file != "-"
+    ask = not yes and not to_sandbox and file != "-" and _at_a_terminal()
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
     options = _Options(
@@ -268,12 +291,10 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         in_doubt=in_doubt,
         retry_rejected=retry_rejected,
     )
+    name = "standard input" if file == "-" else Path(file).name
     with _opened(file) as binary:
-        rows = open_rows(
-            binary,
-            name="standard input" if file == "-" else Path(file).name,
-            **how,
-        )
+        with _readable(name):
+            rows = open_rows(binary, name=name, **how)
         return asyncio.run(_import(rows, mapping, limits, options))
 
 
@@ -288,10 +309,11 @@ def status(journal: Path, as_json: bool) -> int:
     neto-async status calls.csv.www.yournetosite.com.au.journal
     """
     summary = SqliteJournal(journal).summary()
+    screen = Screen()
     if as_json:
-        click.echo(json.dumps({**asdict(summary), "created_at": summary.created_at.isoformat()}))
+        screen.tell({**asdict(summary), "created_at": summary.created_at.isoformat()})
     else:
-        Screen(Console()).status(summary)
+        screen.status(summary)
     return 0
 
 
@@ -304,7 +326,7 @@ def demo() -> int:
     with sample.open("rb") as file:
         rows = open_rows(file, name="customer-logs.csv")  # type: ignore[arg-type]
         code = asyncio.run(_import(rows, mapping, limits, _Options(to_sandbox=True), latency=0.15))
-    click.echo(
+    Screen().say(
         "\nNext, with a file of your own and nothing sent:\n"
         "  neto-async import FILE --dry-run --sandbox\n"
         "and a store to look at in a browser:\n"
@@ -321,9 +343,7 @@ def sandbox(port: int, as_json: bool) -> int:
     try:
         asyncio.run(_serve(port, as_json=as_json))
     except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-    except OSError as error:
-        raise ConfigurationError(f"port {port} can't be used: {error.strerror}") from None
+        Screen(stderr=True).say("stopped")
     return 0
 
 
@@ -336,8 +356,23 @@ def _beside(file: str, *, to_sandbox: bool) -> Path | None:
     return Path(f"{file}.{host or 'store'}.journal")
 
 
+def _at_a_terminal() -> bool:
+    # A stream that was closed before the command began is None.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
 def _opened(file: str) -> Any:
+    if file == "-" and sys.stdin is None:
+        raise ConfigurationError("standard input is closed; give a file")
     return open_binary(sys.stdin.buffer if file == "-" else Path(file))
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{name} can't be read: {error.strerror}") from None
 
 
 def _words(pairs: tuple[tuple[str, str], ...]) -> dict[str, dict[str, str]]:
@@ -359,11 +394,17 @@ def _sandbox(**options: Any) -> NetoSandbox:
 
 
 async def _serve(port: int, *, as_json: bool) -> None:
-    async with _sandbox(port=port) as store:
+    screen = Screen()
+    store = _sandbox(port=port)
+    try:
+        await store.start()
+    except OSError as error:
+        raise ConfigurationError(f"port {port} can't be used: {error.strerror}") from None
+    async with aclosing(store):
         if as_json:
-            click.echo(json.dumps({"url": store.url, "username": store.username, "api_key": store.api_key}))
+            screen.tell({"url": store.url, "username": store.username, "api_key": store.api_key})
         else:
-            click.echo(
+            screen.say(
                 f"A sandbox: nothing here reaches Neto.\n\n"
                 f"  export NETO_STORE_URL={store.url}\n"
                 f"  export NETO_USERNAME={store.username}\n"
@@ -371,15 +412,15 @@ async def _serve(port: int, *, as_json: bool) -> None:
                 f"Logs and calls: {store.url}/\n"
                 "Ctrl-C ends it, and its logs are gone then."
             )
-        sys.stdout.flush()
         await asyncio.Event().wait()
 
 
 async def _import(
     rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options, *, latency: float = 0.0
 ) -> int:
-    screen = Screen(Console(stderr=options.as_json))
-    plan = await asyncio.to_thread(make_plan, rows, mapping, import_unknown=options.import_unknown)
+    screen = Screen(stderr=options.as_json)
+    with _readable(rows.name):
+        plan = await asyncio.to_thread(make_plan, rows, mapping, import_unknown=options.import_unknown)
     async with AsyncExitStack() as stack:
         if options.to_sandbox and not options.dry_run:
             store = await stack.enter_async_context(_sandbox(latency=latency, requests_per_minute=None))
@@ -394,7 +435,7 @@ async def _import(
         reports = _reports(options.report, rows, plan)
         _show_plan(screen, rows, plan, settings, options)
         if options.dry_run:
-            return _dry_run(plan, options)
+            return _dry_run(plan, options, screen)
         if options.ask and _left(plan, options, mended=True) and not click.confirm(QUESTION):
             screen.say("Nothing was sent.")
             return WRONG_USE
@@ -404,10 +445,10 @@ async def _import(
 
 def _earlier(options: _Options, settings: Settings) -> JournalSummary | None:
     """Read the journal of an earlier run, if there was one."""
-    if options.journal is None or not options.journal.exists() or options.journal.stat().st_size == 0:
+    if options.journal is None:
         return None
-    summary = SqliteJournal(options.journal).summary()
-    if summary.store != settings.store_url:
+    summary = SqliteJournal(options.journal).remembered()
+    if summary is not None and summary.store != settings.store_url:
         raise ConfigurationError(
             f"{options.journal.name} is the journal of an import into {summary.store}, not {settings.store_url}; name "
             "another journal"
@@ -453,22 +494,13 @@ def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, op
     )
 
 
-def _dry_run(plan: Plan, options: _Options) -> int:
+def _dry_run(plan: Plan, options: _Options, screen: Screen) -> int:
     code = SOME_REFUSED if plan.faults else 0
     if options.as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "dry_run": True,
-                    "rows": plan.rows,
-                    "valid": plan.valid,
-                    "invalid": len(plan.faults),
-                    "exit_code": code,
-                }
-            )
-        )
+        counts = {"rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults)}
+        screen.tell({"dry_run": True, **counts, "exit_code": code})
     else:
-        click.echo("\nA dry run: nothing was sent.")
+        screen.say("\nA dry run: nothing was sent.")
     return code
 
 
@@ -485,47 +517,52 @@ async def _send(
         reports=reports,
         read_on=True,
     )
-    error: Exception | None = None
-    screen.say()
+    error: str | None = None
+    again = shlex.join(["neto-async", *sys.argv[1:]])
     try:
-        await _follow(neto, run, source, causes, screen)
-    except (NetoError, OSError) as fault:
+        screen.say()
+        await _follow(neto, run, causes, screen, None if options.journal is None else again)
+    except (NetoError, OutputError, OSError) as fault:
         if isinstance(fault, ConfigurationError) and not run.progress.calls:
             raise  # nothing was sent
-        error = fault
+        error = _in_words(fault)
     progress = run.progress
     code = STOPPED if error is not None else _exit_code(progress)
     seconds = time.monotonic() - began
-    screen.summary(
-        progress,
-        causes,
-        seconds=seconds,
-        report=options.report,
-        journal=options.journal,
-        to_sandbox=options.to_sandbox,
-        error=error,
-        again=shlex.join(["neto-async", *sys.argv[1:]]),
-    )
-    if options.as_json:
-        click.echo(json.dumps(_summary(progress, causes, options, seconds=seconds, error=error, code=code)))
+    try:
+        screen.summary(
+            progress,
+            causes,
+            seconds=seconds,
+            report=options.report,
+            journal=options.journal,
+            to_sandbox=options.to_sandbox,
+            error=error,
+            again=again,
+        )
+        if options.as_json:
+            screen.tell(_summary(progress, causes, options, seconds=seconds, error=error, code=code))
+    except OutputError as fault:
+        _complain(str(fault) if options.journal is None else f"{fault}\n{GO_ON}\n  {again}")
+        return STOPPED
     return code
 
 
 async def _follow(
-    neto: AsyncNetoClient, run: ImportRun, source: LogSource, causes: Counter[str], screen: Screen
+    neto: AsyncNetoClient, run: ImportRun, causes: Counter[str], screen: Screen, again: str | None
 ) -> None:
     """Watch a run to its end."""
     warned: set[int] = set()
-    with screen.progress(len(source)) as watch:
+    rows = run.progress.total or 0
+    with screen.progress(rows) as watch, _stopped_by_signals(run, screen, again), _told_of_trouble(neto, screen):
         async with run:
-            with _stopped_by_ctrl_c(run, screen), _told_of_trouble(neto, screen):
-                async for outcome in run:
-                    if isinstance(outcome, NotSent):
-                        causes[outcome.cause] += 1
-                    elif isinstance(outcome, Added) and outcome.warnings and outcome.attempts[-1].call not in warned:
-                        warned.add(outcome.attempts[-1].call)
-                        screen.warnings(outcome)
-                    watch(run.progress)
+            async for outcome in run:
+                if isinstance(outcome, NotSent):
+                    causes[outcome.cause] += 1
+                elif isinstance(outcome, Added) and outcome.warnings and outcome.attempts[-1].call not in warned:
+                    warned.add(outcome.attempts[-1].call)
+                    screen.warnings(outcome)
+                watch(run.progress)
 
 
 def _summary(
@@ -534,7 +571,7 @@ def _summary(
     options: _Options,
     *,
     seconds: float,
-    error: Exception | None,
+    error: str | None,
     code: int,
 ) -> dict[str, Any]:
     counts = {
@@ -548,7 +585,7 @@ def _summary(
         "seconds": round(seconds, 3),
         "stopped": progress.stopped_at is not None,
         "not_sent_because": list(causes),
-        "error": None if error is None else str(error),
+        "error": error,
         "journal": None if options.journal is None else str(options.journal),
         "report": None if options.report is None else str(options.report),
         "exit_code": code,
@@ -567,7 +604,8 @@ def _told_of_trouble(neto: AsyncNetoClient, screen: Screen) -> Iterator[None]:
             if trouble != said:
                 said = trouble
                 if trouble:
-                    screen.say(trouble)
+                    with suppress(OutputError):  # whoever comes next to write stops the run
+                        screen.say(trouble)
 
     task = asyncio.get_running_loop().create_task(look())
     try:
@@ -594,19 +632,30 @@ def _exit_code(progress: ImportProgress) -> int:
     return SOME_REFUSED if progress.rejected or progress.invalid else 0
 
 
-def _stopped_by_ctrl_c(run: ImportRun, screen: Screen) -> Any:
-    """Stop taking rows at the first Ctrl-C, and end at once at the second."""
-    if sys.platform == "win32":
-        return nullcontext()  # its event loop takes no signal handlers: Ctrl-C ends at once there
+@contextmanager
+def _stopped_by_signals(run: ImportRun, screen: Screen, again: str | None) -> Iterator[None]:
+    """Take no more rows after the first Ctrl-C or request to end, and end at once at the second."""
+    if sys.platform == "win32":  # pragma: no cover (its event loop takes no signal handlers: Ctrl-C ends at once there)
+        yield
+        return
     loop = asyncio.get_running_loop()
-    stack = ExitStack()
+    presses = itertools.count()
 
     def pressed() -> None:
-        if run.progress.stopped_at is not None:
+        if next(presses):
+            with suppress(OutputError):
+                screen.ended_at_once(again)
             os._exit(STOPPED)
-        screen.say("Stopping: no more rows are sent, the calls under way are awaited. Ctrl-C again ends at once.")
         run.stop()
+        with suppress(OutputError):
+            screen.say("Stopping: no more rows are sent, the calls under way are awaited. Ctrl-C again ends at once.")
 
-    loop.add_signal_handler(signal.SIGINT, pressed)
-    stack.callback(loop.remove_signal_handler, signal.SIGINT)
-    return stack
+    # One that is ignored, as under nohup, stays so.
+    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        loop.add_signal_handler(number, pressed)
+    try:
+        yield
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -25,10 +26,7 @@ from neto_async.outcomes import Added, ImportProgress
 from neto_async.settings import WireFormat
 from neto_async.wire import VENDOR_NAMES, encode_batch
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["Screen", "Watcher"]
+__all__ = ["OutputError", "Screen", "Watcher"]
 
 FIRST_FAULTS = 5
 WIDTH = 68
@@ -48,20 +46,42 @@ class Watcher(Protocol):
         """Show it, if it is time to."""
 
 
+class OutputError(Exception):
+    """What is written on the screen, or to the file or program in its place, can't be written any more."""
+
+
+class _Console(Console):
+    """A console that tells of a closed pipe as of anything else that can't be written."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 (the error in hand; rich's own way is to end the process)
+
+
 class Screen:
     """
-    Writes to one console.
+    Writes for a person, to standard output or standard error.
+
+    All its methods raise `OutputError` where that is not possible.
 
     Args:
-        console: Standard error where standard output is for machines.
+        stderr: Where standard output is for machines.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, *, stderr: bool = False) -> None:
+        self.console = _Console(stderr=stderr)
 
     def say(self, text: str = "") -> None:
         """Write a line, as it stands."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
+        self._print(text, markup=False, soft_wrap=not self.console.is_terminal)
+
+    def tell(self, machine: dict[str, object]) -> None:
+        """Write an object for a program, to standard output in any case."""
+        with _writing():
+            print(json.dumps(machine), flush=True)
+
+    def _print(self, thing: object, **style: bool) -> None:
+        with _writing():
+            self.console.print(thing, highlight=False, **style)  # type: ignore[arg-type]
 
     def plan(
         self,
@@ -103,7 +123,7 @@ class Screen:
         table.add_row("Columns", escape(", ".join(matched)))
         if plan.ignored:
             table.add_row("Ignored", escape(", ".join(plan.ignored)))
-        self.console.print(table, highlight=False)
+        self._print(table)
         self._samples(plan.samples)
         self._faults(plan.faults, every=every_fault)
 
@@ -169,7 +189,7 @@ class Screen:
         report: Path | None,
         journal: Path | None,
         to_sandbox: bool,
-        error: Exception | None,
+        error: str | None,
         again: str,
     ) -> None:
         """Say what became of the rows, and what to do next."""
@@ -180,7 +200,7 @@ class Screen:
             count = getattr(progress, name)
             if count or name == "added":
                 table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
-        self.console.print(table, highlight=False)
+        self._print(table)
         if progress.replayed:
             sent = "" if progress.calls else ": nothing was sent"
             self.say(f"Of these, {progress.replayed:,} were settled by an earlier run and not sent again{sent}.")
@@ -194,6 +214,13 @@ class Screen:
             self.say("Which rows these are, and why: run it with --report DIR.")
         stopped = progress.not_sent > 0 or error is not None
         self._what_next(journal, again, stopped=stopped, kept=to_sandbox or not progress.added)
+
+    def ended_at_once(self, again: str | None) -> None:
+        """Say so, and what to do next, when nothing is awaited any more; ``again`` where a journal is kept."""
+        self.console.show_cursor()  # the bar of the progress hides it
+        self.say("\nEnded at once: the rows of the calls under way may be in the store or not.")
+        if again is not None:
+            self.say(f"To go on with what is left, nothing twice:\n  {again}")
 
     def _what_next(self, journal: Path | None, again: str, *, stopped: bool, kept: bool) -> None:
         if journal is not None and stopped:
@@ -211,8 +238,16 @@ class Screen:
             end = "The last run did not come to the end of its file: run the same import again."
         else:
             end = f"The last run came to the end of its file, of {_counted(summary.rows, 'row')}."
-        self.console.print(table, highlight=False)
+        self._print(table)
         self.say(end)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"the output can't be written: {error.strerror}") from None
 
 
 def _remembered(summary: JournalSummary) -> str:

@@ -89,6 +89,8 @@ class RowFile:
     sheet: Sheet | None = None
     packed: bool = False
     _file: BinaryIO = field(repr=False, alias="file", eq=False)
+    _stored: BinaryIO = field(repr=False, alias="stored", eq=False)  # the file as it is stored, packed or not
+    _stamp: object = field(repr=False, alias="stamp", eq=False)  # its own, before it was first read
     _reading: threading.Lock = field(factory=threading.Lock, repr=False, init=False, eq=False)
 
     @property
@@ -114,6 +116,19 @@ class RowFile:
         parted = f", columns parted by {DELIMITERS.get(mark, mark)}" if mark else ""
         guess = ", taken for it since it is not UTF-8" if self.encoding.guessed else ""
         return f"{packed}{self.encoding.label}{guess}{parted}"
+
+    def check_unchanged(self) -> None:
+        """
+        Make sure that nobody has written to the file since it was opened: rows read from then on may be cut in half.
+
+        Raises:
+            ConfigurationError: Somebody has.
+        """
+        if _stamp_of(self._stored) != self._stamp:
+            raise ConfigurationError(
+                f"{self.name} was written to while it was read, so its rows may be cut or moved; go on when it is "
+                "whole again"
+            )
 
     def __iter__(self) -> Iterator[Row]:
         if self.sheet is not None:
@@ -154,11 +169,12 @@ def open_rows(
     kind = _format_of(name, file_format)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
         raise ConfigurationError("a delimiter is one character, and no quote or line break")
+    stamp = _stamp_of(file)
     plain = unpacked(file, name=name)
     _refuse_other_kind(plain, kind, name, packed=plain is not file)
     if kind is FileFormat.XLSX:
         found = open_sheet(file, name=name, wanted=sheet)
-        return RowFile(name=name, format=kind, encoding=None, sheet=found, file=file)
+        return RowFile(name=name, format=kind, encoding=None, sheet=found, file=file, stored=file, stamp=stamp)
     if sheet is not None:
         raise ConfigurationError(f"{name}: only a workbook has sheets")
     if kind is FileFormat.JSON and _longer_than(MAX_DOCUMENT, plain):
@@ -169,7 +185,16 @@ def open_rows(
         if delimiter is None and _bare(name).suffix.lower() == ".tsv":
             delimiter = "\t"
         table = read_table(open_text(plain, known), name=name, delimiter=delimiter)
-    return RowFile(name=name, format=kind, encoding=known, table=table, packed=plain is not file, file=plain)
+    return RowFile(
+        name=name,
+        format=kind,
+        encoding=known,
+        table=table,
+        packed=plain is not file,
+        file=plain,
+        stored=file,
+        stamp=stamp,
+    )
 
 
 def open_binary(path: Path | BinaryIO) -> BinaryIO:
@@ -200,10 +225,20 @@ def _copy(source: BinaryIO, name: str) -> BinaryIO:
         with ExitStack() as stack:
             stack.enter_context(copy)
             shutil.copyfileobj(source, copy)
+            copy.flush()
             stack.pop_all()
     except OSError as error:
         raise ConfigurationError(f"{name} can't be kept in a temporary file: {error.strerror}") from None
     return copy
+
+
+def _stamp_of(file: BinaryIO) -> object:
+    """Give what changes when a file is written to; None where it stands on no disk."""
+    try:
+        status = fstat(file.fileno())
+    except (AttributeError, OSError):
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _bare(name: str) -> Path:
@@ -250,7 +285,9 @@ def _refuse_other_kind(file: BinaryIO, kind: FileFormat, name: str, *, packed: b
             f"{name}: this is an Excel workbook or a zip archive; give a workbook the ending .xlsx, or the format xlsx"
         )
     if kind is FileFormat.XLSX and not workbook:
-        raise ConfigurationError(f"{name}: this is no Excel workbook; give a text file the ending .csv")
+        raise ConfigurationError(
+            f"{name}: this is no Excel workbook; give a text file the ending .csv, or the format csv"
+        )
 
 
 def _longer_than(limit: int, file: BinaryIO) -> bool:

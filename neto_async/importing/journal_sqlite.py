@@ -16,6 +16,7 @@ import hashlib
 import os
 import secrets
 import sqlite3
+import stat
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -202,13 +203,27 @@ class SqliteJournal:
         Raises:
             ConfigurationError: There is none, it is damaged, or an import is using it now.
         """
-        if not self._path.is_file():
+        if not self._is_there():
             raise ConfigurationError(f"there is no journal {self._name}")
+        summary = self.remembered()
+        if summary is None:
+            raise ConfigurationError(f"the journal {self._name} is empty: no import has begun with it")
+        return summary
+
+    def remembered(self) -> JournalSummary | None:
+        """
+        Say what a run of it would go on from, without a change to it; None where it would be the first.
+
+        A process that died while it made the file, or a full disk, leaves one with which no import has begun.
+
+        Raises:
+            ConfigurationError: It can't be used.
+        """
+        if not self._is_there():
+            return None
         try:
             self._connect(create=False)
-            if self._load() is None:
-                raise ConfigurationError(f"the journal {self._name} is empty: no import has begun with it")
-            return self._summed_up()
+            return None if self._load() is None else self._summed_up()
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unusable(error) from None
         finally:
@@ -221,6 +236,17 @@ class SqliteJournal:
             self._connection = None
 
     # -- opening ------------------------------------------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        try:
+            mode = self._path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise ConfigurationError(f"the journal {self._name} can't be used: {error.strerror}") from None
+        if not stat.S_ISREG(mode):
+            raise ConfigurationError(f"{self._name} can't be a journal, since it is no file; name another")
+        return True
 
     @property
     def _name(self) -> str:

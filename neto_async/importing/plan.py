@@ -62,7 +62,8 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
     Read the file once from end to end.
 
     Raises:
-        ConfigurationError: No column gives a field, or the file is a report of records in doubt.
+        ConfigurationError: No column gives a field, the file is a report of records that were added or are in doubt,
+            or somebody writes to it.
     """
     columns = _columns(file)
     # The objects of a JSON file may spell a name each in its own way; a table's header that does so is ambiguous.
@@ -95,6 +96,7 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
         else:
             if len(plan.samples) < SAMPLES:
                 plan.samples.append(log)
+    file.check_unchanged()
     return plan
 
 
@@ -103,8 +105,9 @@ class LogSource:
     """
     The logs of a file, each row as the context of its own; its length lets a run say how long it takes.
 
-    ``for`` reads where it stands; ``async for``, and so an import, reads in a worker thread, a chunk of rows at a time.
-    What the file raises comes out as it is, after the rows before it. No thread is left reading when a loop is left
+    ``for`` reads where it stands; ``async for``, and so an import, reads in a worker thread, a chunk of rows at a time,
+    and gives no chunk of a file that has been written to since it was opened: that is a `ConfigurationError`. What the
+    file itself raises comes out as it is, after the rows before it. No thread is left reading when a loop is left
     or cancelled, which therefore waits for the chunk in hand.
 
     Attributes:
@@ -128,7 +131,7 @@ class LogSource:
     async def __aiter__(self) -> AsyncIterator[tuple[CustomerLog | InvalidRecordError, Row]]:
         pairs = iter(self)
         while True:
-            chunk, error = await wait_through_cancellation(asyncio.to_thread(_chunk, pairs))
+            chunk, error = await wait_through_cancellation(asyncio.to_thread(self._chunk, pairs))
             for pair in chunk:
                 yield pair
             if error is not None:
@@ -136,15 +139,19 @@ class LogSource:
             if not chunk:
                 return
 
-
-def _chunk(pairs: Iterator[_Pair]) -> tuple[list[_Pair], Exception | None]:
-    chunk: list[_Pair] = []
-    try:
-        for pair in islice(pairs, CHUNK):
-            chunk.append(pair)  # noqa: PERF402 - what comes before an error has to stay
-    except Exception as error:  # noqa: BLE001 - raised in the caller's loop, after the rows before it
-        return chunk, error
-    return chunk, None
+    def _chunk(self, pairs: Iterator[_Pair]) -> tuple[list[_Pair], Exception | None]:
+        chunk: list[_Pair] = []
+        fault: Exception | None = None
+        try:
+            for pair in islice(pairs, CHUNK):
+                chunk.append(pair)  # noqa: PERF402 - what comes before an error has to stay
+        except Exception as error:  # noqa: BLE001 - raised in the caller's loop, after the rows before it
+            fault = error
+        try:
+            self.file.check_unchanged()
+        except ConfigurationError as changed:
+            return [], changed
+        return chunk, fault
 
 
 _Pair: TypeAlias = tuple[CustomerLog | InvalidRecordError, Row]

@@ -73,11 +73,15 @@ class Reports:
         Raises:
             ConfigurationError: It is no folder, or can't be written to, or holds reports that no journal owns.
         """
+        folders = (self._folder, *self._folder.absolute().parents)
+        # `Path.exists` raises where a folder can't be searched.
+        nearest = next(path for path in folders if os.path.exists(path))  # noqa: PTH110
+        if not nearest.is_dir():
+            raise ConfigurationError(f"{self._folder} can't hold reports: {nearest} is no folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"{self._folder} can't hold reports: {nearest} can't be written to")
         if self._holds_reports() and not (self._folder / OWNER).exists():
             raise self._taken()
-        nearest = next(path for path in (self._folder, *self._folder.absolute().parents) if path.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-            raise ConfigurationError(f"{self._folder} can't hold reports: {nearest} can't be written to")
 
     def open(self, journal: str | None) -> None:
         """
@@ -91,10 +95,7 @@ class Reports:
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._claim(journal)
-            self._keep_reasons()
-            for name in dict.fromkeys(FILES.values()):
-                self._start(name)
+            self._begin(journal)
         except OSError as error:
             self.close(complete=False)
             raise ConfigurationError(f"{self._folder} can't be written to: {error.strerror}") from None
@@ -125,13 +126,29 @@ class Reports:
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
+    def _begin(self, journal: str | None) -> None:
+        try:
+            self._claim(journal)
+            self._keep_reasons()
+            for name in dict.fromkeys(FILES.values()):
+                # Without a journal nothing is gone on with: what is there is another import's.
+                self._start(name, "x" if journal is None else "w")
+        except FileExistsError:
+            raise self._taken() from None
+
     def _claim(self, journal: str | None) -> None:
+        """Make sure that the folder is this journal's, or nobody's; of two imports that begin at once, one gets it."""
         owner = self._folder / OWNER
-        if self._holds_reports() and not (owner.exists() and owner.read_text(encoding="ascii") == journal):
+        known = owner.exists()
+        found = owner.read_text(encoding="ascii", errors="replace") if known else ""
+        if found != (journal or "") and (found or self._holds_reports()):
             raise self._taken()
-        if journal is not None:
-            with _private(owner, "w", encoding="ascii") as file:
+        if journal and not found:
+            # An empty one is of a run that got no further. On disk before any report is.
+            with _private(owner, "w" if known else "x", encoding="ascii") as file:
                 file.write(journal)
+                file.flush()
+                os.fsync(file.fileno())
 
     def _holds_reports(self) -> bool:
         return any((self._folder / f"{name}.csv").exists() for name in FILES.values())
@@ -152,9 +169,9 @@ class Reports:
                 os.fsync(file.fileno())
             aside.replace(earlier)
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, mode: str) -> None:
         file = self._files.enter_context(
-            _private(self._folder / f"{name}.csv", "w", encoding=self._encoding, newline="")
+            _private(self._folder / f"{name}.csv", mode, encoding=self._encoding, newline="")
         )
         self._handles[name] = file
         self._writers[name] = csv.writer(file, delimiter=self._delimiter)
@@ -172,7 +189,15 @@ class Reports:
 
 
 def _private(path: Path, mode: str, *, encoding: str, newline: str | None = None) -> IO[str]:
-    return open(path, mode, encoding=encoding, newline=newline, opener=lambda name, flags: os.open(name, flags, 0o600))
+    # A lone surrogate, which JSON can carry and UTF-8 can't, is written as its escape.
+    return open(
+        path,
+        mode,
+        encoding=encoding,
+        errors="backslashreplace",
+        newline=newline,
+        opener=lambda name, flags: os.open(name, flags, 0o600),
+    )
 
 
 def _reasons_in(path: Path) -> Iterator[tuple[int, str]]:

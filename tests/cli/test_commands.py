@@ -4,48 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import os
 import signal
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
 
 from neto_async.sandbox import NetoSandbox, faults
 
-PROGRAM = "import sys; sys.argv[0] = 'neto-async'; from neto_async.cli import main; main()"
 HEADER = "Username,Status,Notes\n"
-
-
-@frozen
-class Ran:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The object on standard output."""
-        return json.loads(self.out)
-
-
-async def run(*words: str, store: NetoSandbox | None = None, stdin: bytes = b"", **environment: str) -> Ran:
-    given = {name: value for name, value in os.environ.items() if not name.startswith("NETO_")}
-    if store is not None:
-        given |= {"NETO_STORE_URL": store.url, "NETO_USERNAME": store.username or "", "NETO_API_KEY": store.api_key}
-    given |= environment
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, *words), env=given, stdin=-1, stdout=-1, stderr=-1
-    )
-    out, err = await process.communicate(stdin)
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
 
 
 @pytest.fixture
@@ -61,7 +30,7 @@ def rewrite(file: Path, before: str, after: str) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
 
-async def test_demo() -> None:
+async def test_demo(run: Any) -> None:
     """The demo adds every log of its sample, and exits with 0."""
     ran = await run("demo")
 
@@ -70,7 +39,7 @@ async def test_demo() -> None:
 
 
 @pytest.mark.parametrize("wire_format", ["json", "xml"])
-async def test_import(store: NetoSandbox, calls: Path, wire_format: str) -> None:
+async def test_import(run: Any, store: NetoSandbox, calls: Path, wire_format: str) -> None:
     """Every row arrives to the character, in either format, and the summary counts it."""
     ran = await run("import", str(calls), "--format", wire_format, "--json", store=store)
 
@@ -84,7 +53,7 @@ ENCODINGS = [("utf-8", ","), ("utf-8-sig", ";"), ("cp1252", ";"), ("utf-16", "\t
 
 
 @pytest.mark.parametrize(("encoding", "delimiter"), ENCODINGS)
-async def test_encodings(store: NetoSandbox, tmp_path: Path, encoding: str, delimiter: str) -> None:
+async def test_encodings(run: Any, store: NetoSandbox, tmp_path: Path, encoding: str, delimiter: str) -> None:
     """Files in the encodings that people have arrive to the character."""
     file = tmp_path / "calls.csv"
     file.write_text(f"Username{delimiter}Notes\nzoë{delimiter}café \u2013 5 €\n", encoding=encoding)
@@ -94,7 +63,7 @@ async def test_encodings(store: NetoSandbox, tmp_path: Path, encoding: str, deli
     assert (0, [("zoë", "café \u2013 5 €")]) == (ran.code, [(log.username, log.notes) for log in store.logs])
 
 
-async def test_standard_input(store: NetoSandbox) -> None:
+async def test_standard_input(run: Any, store: NetoSandbox) -> None:
     """A file can come through standard input, as JSON Lines too; a bad line is invalid and the rest goes on."""
     lines = b'{"Notes": "a"}\n{"Notes": \n{"Notes": "b"}\n'
 
@@ -104,7 +73,7 @@ async def test_standard_input(store: NetoSandbox) -> None:
     assert ["a", "b"] == [log.notes for log in store.logs]
 
 
-async def test_dry_run_sends_nothing(store: NetoSandbox, tmp_path: Path) -> None:
+async def test_dry_run_sends_nothing(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """A dry run names the line of every invalid row, and makes no call."""
     file = tmp_path / "calls.csv"
     file.write_text(f"{HEADER}ann,Done,x\nbob,Completed,fine\n{'c' * 26},,secret\nragged,row\n", encoding="utf-8")
@@ -116,7 +85,7 @@ async def test_dry_run_sends_nothing(store: NetoSandbox, tmp_path: Path) -> None
     assert "secret" not in ran.out
 
 
-async def test_foreign_columns_and_words(store: NetoSandbox, tmp_path: Path) -> None:
+async def test_foreign_columns_and_words(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """Columns and words of another system are mapped; a day stays a day, a time goes out in UTC."""
     file = tmp_path / "export.csv"
     file.write_text(
@@ -140,7 +109,7 @@ async def test_foreign_columns_and_words(store: NetoSandbox, tmp_path: Path) -> 
     ]
 
 
-async def test_reports_can_be_mended(store: NetoSandbox, tmp_path: Path) -> None:
+async def test_reports_can_be_mended(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """``rejected.csv`` holds what was refused or invalid with its own columns, and imports once it is mended."""
     store.refuse_when(lambda fields: fields.get("Notes") == "refused")
     file = tmp_path / "calls.csv"
@@ -167,7 +136,7 @@ async def test_reports_can_be_mended(store: NetoSandbox, tmp_path: Path) -> None
     assert {"fine", "mended", "x"} == {log.notes for log in store.logs}
 
 
-async def test_records_in_doubt(store: NetoSandbox, tmp_path: Path) -> None:
+async def test_records_in_doubt(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """A row in doubt makes the exit code 3, and its report is not imported by mistake."""
     store.faults.always(faults.Reset(saves=True))
     file = tmp_path / "calls.csv"
@@ -182,7 +151,7 @@ async def test_records_in_doubt(store: NetoSandbox, tmp_path: Path) -> None:
     assert 1 == len(store.logs)
 
 
-async def test_refused_key(store: NetoSandbox, calls: Path) -> None:
+async def test_refused_key(run: Any, store: NetoSandbox, calls: Path) -> None:
     """A refused key leaves every row not sent, and is printed nowhere."""
     ran = await run("import", str(calls), "--json", store=store, NETO_API_KEY="CANARY-key")
 
@@ -203,7 +172,7 @@ async def test_refused_key(store: NetoSandbox, calls: Path) -> None:
         (["book.xlsx"], "Excel"),
     ],
 )
-async def test_wrong_use(calls: Path, words: list[str], says: str) -> None:
+async def test_wrong_use(run: Any, calls: Path, words: list[str], says: str) -> None:
     """Wrong use exits with 1 and says what to do."""
     (calls.parent / "other.csv").write_text("A,B\n1,2\n", encoding="utf-8")
     (calls.parent / "book.xlsx").write_bytes(b"PK")
@@ -215,7 +184,7 @@ async def test_wrong_use(calls: Path, words: list[str], says: str) -> None:
     assert "Traceback" not in ran.err
 
 
-async def test_a_finished_import_sends_nothing_again(store: NetoSandbox, calls: Path) -> None:
+async def test_a_finished_import_sends_nothing_again(run: Any, store: NetoSandbox, calls: Path) -> None:
     """A second run of a finished file says what the first added, sends nothing and ends as the first."""
     first = await run("import", str(calls), store=store)
     second = await run("import", str(calls), store=store)
@@ -226,7 +195,7 @@ async def test_a_finished_import_sends_nothing_again(store: NetoSandbox, calls: 
     assert (3, 3, 0) == (summary["added"], summary["replayed"], summary["calls"])
 
 
-async def test_rows_in_doubt_are_held(store: NetoSandbox, calls: Path) -> None:
+async def test_rows_in_doubt_are_held(run: Any, store: NetoSandbox, calls: Path) -> None:
     """What an earlier run left in doubt is not sent unless asked for; mended and new rows are."""
     store.faults.next(faults.Reset(saves=True))
     report = calls.parent / "report"
@@ -242,7 +211,7 @@ async def test_rows_in_doubt_are_held(store: NetoSandbox, calls: Path) -> None:
     assert ["ann", "ann", "bob", "cy"] == sorted(str(log.username) for log in store.logs)
 
 
-async def test_reasons_outlive_the_run(store: NetoSandbox, calls: Path) -> None:
+async def test_reasons_outlive_the_run(run: Any, store: NetoSandbox, calls: Path) -> None:
     """A row that stays refused keeps Neto's words in its report, though the journal holds no texts."""
     store.refuse_when(lambda fields: fields.get("Notes") == "fine")
     report = calls.parent / "report"
@@ -259,7 +228,7 @@ async def test_reasons_outlive_the_run(store: NetoSandbox, calls: Path) -> None:
     }
 
 
-async def test_refused_rows_go_again_when_mended_or_asked_for(store: NetoSandbox, calls: Path) -> None:
+async def test_refused_rows_go_again_when_mended_or_asked_for(run: Any, store: NetoSandbox, calls: Path) -> None:
     """A refused row is sent again once it has changed, or where the user wants it."""
     store.refuse_when(lambda fields: fields.get("Notes") == "fine")
     await run("import", str(calls), store=store)
@@ -271,7 +240,7 @@ async def test_refused_rows_go_again_when_mended_or_asked_for(store: NetoSandbox
     assert (0, 1, 2) == (mended.code, mended.summary["calls"], mended.summary["replayed"])
 
 
-async def test_another_source_or_store_is_refused(store: NetoSandbox, calls: Path) -> None:
+async def test_another_source_or_store_is_refused(run: Any, store: NetoSandbox, calls: Path) -> None:
     """A file whose added rows have changed, and another store, are refused before anything is sent."""
     journal = str(calls.parent / "it.journal")
     await run("import", str(calls), "--journal", journal, store=store)
@@ -288,7 +257,7 @@ async def test_another_source_or_store_is_refused(store: NetoSandbox, calls: Pat
     assert 3 == len(store.logs)
 
 
-async def test_status(store: NetoSandbox, calls: Path) -> None:
+async def test_status(run: Any, store: NetoSandbox, calls: Path) -> None:
     """``status`` says what a journal remembers, to people and programs; what is none is refused."""
     journal = calls.parent / "it.journal"
     await run("import", str(calls), "--journal", str(journal), store=store)
@@ -303,7 +272,7 @@ async def test_status(store: NetoSandbox, calls: Path) -> None:
     assert "is not a journal" in wrong.err
 
 
-async def test_no_journal(store: NetoSandbox, calls: Path) -> None:
+async def test_no_journal(run: Any, store: NetoSandbox, calls: Path) -> None:
     """Without a journal nothing is remembered, and the summary says so."""
     ran = await run("import", str(calls), "--no-journal", store=store)
     both = await run("import", str(calls), "--no-journal", "--journal", "x", store=store)
@@ -313,40 +282,35 @@ async def test_no_journal(store: NetoSandbox, calls: Path) -> None:
     assert ["calls.csv"] == [file.name for file in calls.parent.iterdir()]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-async def test_interrupted(store: NetoSandbox, tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+async def test_interrupted(run: Any, store: NetoSandbox, tmp_path: Path, how: signal.Signals) -> None:
     """Broken off in the middle, the next run sends what is left, and each row is in the store once or in doubt."""
     file = tmp_path / "calls.csv"
     file.write_text(HEADER + "".join(f"u{row},,note {row}\n" for row in range(60)), encoding="utf-8")
     release = asyncio.Event()
     store.faults.next(None, None, None, None, faults.Late(until=release))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NETO_")}
-    environment |= {"NETO_STORE_URL": store.url, "NETO_USERNAME": "sandbox", "NETO_API_KEY": store.api_key}
-    words = ("import", str(file), "--batch-size", "2", "--max-concurrency", "1")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, *words), env=environment, stdout=-1, stderr=-1
-    )
+    words = ("import", str(file), "--batch-size", "2", "--max-concurrency", "1", "--requests-per-minute", "none")
+    await run.start(*words, store=store)
     await store.until(lambda: store.log_count == 9)
-    process.send_signal(how)
+    os.kill(run.process, how)
     if how is signal.SIGKILL:
-        await process.wait()
+        assert -how == (await run.ended()).code
     release.set()
-    out, _ = await process.communicate()
+    if how is not signal.SIGKILL:
+        ran = await run.ended()
+        assert 4 == ran.code
+        assert "To go on with what is left" in ran.out
 
     again = await run(*words, "--json", store=store)
 
-    if how is signal.SIGINT:
-        assert 4 == process.returncode
-        assert "To go on with what is left" in out.decode()
-    assert (0 if how is signal.SIGINT else 3) == again.code
+    assert (3 if how is signal.SIGKILL else 0) == again.code
     notes = [log.notes for log in store.logs]
     assert len(notes) == len(set(notes))
     assert 60 == again.summary["added"] + again.summary["unknown"]
     assert again.summary["added"] <= len(notes)
 
 
-async def test_a_kept_mapping(store: NetoSandbox, tmp_path: Path) -> None:
+async def test_a_kept_mapping(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """A mapping in a TOML file stands for the options, and an option beside it is stronger."""
     file = tmp_path / "calls.csv"
     file.write_text("Text;Other;Stage\na;b;Open\n", encoding="utf-8")

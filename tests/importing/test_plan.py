@@ -128,12 +128,41 @@ async def test_what_the_file_raises_comes_out_as_it_is():
             yield from list(opened(notes(CHUNK + 5)))
             raise error
 
+        def check_unchanged(self):
+            pass
+
     rows = aiter(LogSource(file=Failing(), plan=planned(notes(1))[1]))
     found = [(await anext(rows))[1].line for _ in range(CHUNK + 5)]
     with pytest.raises(OSError, match="Input/output") as raised:
         await anext(rows)
 
     assert (error, list(range(2, CHUNK + 7))) == (raised.value, found)
+
+
+@pytest.mark.parametrize("when", ["before the plan", "before the first row", "after the first chunk"])
+async def test_a_file_that_is_written_to(tmp_path, when):
+    """No row comes out that may have been read after a change; the plan of a file that changed is none."""
+    path = tmp_path / "calls.csv"
+    path.write_text(notes(2 * CHUNK), encoding="utf-8")
+    found = []
+
+    async def read():
+        for moment in ("before the plan", "before the first row"):
+            if when == moment:
+                path.write_text("Notes\nother\n", encoding="utf-8")
+            if moment == "before the plan":
+                plan = make_plan(file, ColumnMapping(), import_unknown=False)
+        async for _, row in LogSource(file=file, plan=plan):
+            found.append(row.line)
+            if len(found) == CHUNK:
+                path.write_text("Notes\nother\n", encoding="utf-8")
+
+    with path.open("rb") as binary:
+        file = open_rows(binary, name=path.name)
+        with pytest.raises(ConfigurationError, match=r"calls\.csv was written to while it was read"):
+            await read()
+
+    assert list(range(2, CHUNK + 2 if when == "after the first chunk" else 2)) == found
 
 
 class Gated:
@@ -152,6 +181,9 @@ class Gated:
         self.let_through.wait(30)
         self.ended.set()
         yield from list(opened(notes(2 * CHUNK)))
+
+    def check_unchanged(self):
+        pass
 
 
 async def test_a_loop_that_is_cancelled_leaves_no_thread():
