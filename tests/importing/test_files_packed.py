@@ -7,7 +7,7 @@ import io
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neto_async import ConfigurationError
@@ -57,8 +57,9 @@ def test_any_order_of_reading(data):
 
 
 @given(st.integers(0, 2**32))
+@example(1713)  # a bit between the end of the stream and the next whole byte, which says nothing
 def test_damage_is_told(seed):
-    """A packed file that is cut anywhere, or altered in its middle, is refused before its first row."""
+    """A packed file that is cut anywhere is refused before its first row, as is one of which a bit says otherwise."""
     packed = gzip.compress(TEXT)
     chance = random.Random(seed)
     altered = bytearray(packed)
@@ -66,8 +67,10 @@ def test_damage_is_told(seed):
 
     with pytest.raises(ConfigurationError, match="cut short, so its last rows are missing"):
         cells(packed[: chance.randrange(2, len(packed))])
-    with pytest.raises(ConfigurationError, match=r"damaged|cut short"):
-        cells(bytes(altered))
+    try:
+        assert cells(TEXT) == cells(bytes(altered))
+    except ConfigurationError as error:
+        assert "damaged" in str(error) or "cut short" in str(error)
 
 
 def test_a_file_that_is_damaged_after_it_was_opened():
