@@ -66,28 +66,6 @@ def test_single_adds_go_first():
     assert (["single"] * 3 + ["import"]) * 9 == lanes[:36]
 
 
-def test_a_single_add_waits_for_no_more_than_a_call_and_its_pace():
-    """While an import of 100,000 runs, a handler's log leaves within the time of one call plus the pace."""
-    network = Network(latency=0.5)
-    delays: list[float] = []
-
-    async def work() -> None:
-        async with client(network, requests_per_minute=400, max_concurrency=2) as neto:
-            bulk = asyncio.ensure_future(
-                neto.add_customer_logs({"Notes": f"import {number}"} for number in range(100_000))
-            )
-            for number in range(300):
-                await asyncio.sleep(0.7)
-                handed_in = asyncio.get_running_loop().time()
-                await neto.add_customer_log(CustomerLog(notes=f"single {number}"))
-                sent = next(call for call in reversed(network.sent) if f"single {number}" in call.notes)
-                delays.append(sent.at - handed_in)
-            await bulk
-
-    run(work)
-    assert max(delays) <= 0.5 + 60 / 400
-
-
 def test_concurrent_single_adds_share_calls():
     """A thousand concurrent single adds leave as at most fourteen calls."""
     network = Network()
