@@ -11,6 +11,7 @@ files that it writes; that modes of files bind it, though it is root.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import json
@@ -44,7 +45,10 @@ def become(order: dict[str, Any], pipes: list[int]) -> None:
     for pipe in pipes:
         os.close(pipe)
     if order["longest_file"] is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order["longest_file"], order["longest_file"]))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["longest_file"], before[1]))
+        # What measures the tests writes a file of its own when the command has ended.
+        atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, before)
     if order["bound_by_modes"]:
         # What a process may do is counted anew when it begins a program.
         for right in (DAC_OVERRIDE, DAC_READ_SEARCH):
