@@ -1,8 +1,8 @@
 """
 Calls over HTTP. The one module that knows the HTTP library; every error of it ends here.
 
-May import: exchange, wire (headers), settings. Works with `httpx.AsyncClient` and with what has its interface, such as
-`httpx2.AsyncClient`, which is why nothing below asks for the class of a client or of an exception.
+May import: exchange, wire (headers), settings, errors. Works with `httpx.AsyncClient` and with what has its interface,
+such as `httpx2.AsyncClient`, which is why nothing below asks for the class of a client or of an exception.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from neto_async.errors import ConfigurationError
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply
 from neto_async.settings import Settings
 from neto_async.wire import MAX_REPLY_BYTES, request_headers
@@ -21,6 +22,10 @@ __all__ = ["HttpTransport"]
 KEEPALIVE = 3.0
 """Seconds an idle connection is kept. Servers close idle ones after five seconds and more, and a call that goes out
 just then ends in doubt."""
+
+
+NOT_OURS = ("Authorization", "Cookie", "Expect", "Transfer-Encoding")
+"""Headers that a call never has, whatever the caller's client adds by default."""
 
 
 class HttpTransport:
@@ -34,9 +39,14 @@ class HttpTransport:
     Args:
         settings: Where to and with which credentials.
         http_client: The caller's own client; it is not closed here.
+
+    Raises:
+        ConfigurationError: The caller's own client is of another kind.
     """
 
     def __init__(self, settings: Settings, http_client: Any = None) -> None:
+        if http_client is not None and not all(hasattr(http_client, name) for name in ("build_request", "aclose")):
+            raise ConfigurationError("http_client must be an httpx.AsyncClient, or one with its interface")
         self._settings = settings
         self._client = http_client
         self._owned = http_client is None
@@ -64,8 +74,9 @@ class HttpTransport:
                 content=body,
                 extensions={"timeout": _Remaining(deadline)},
             )
+            _take_defaults_away(request)
             self._url = request.url
-            response = await client.send(request, stream=True, follow_redirects=False, auth=None)
+            response = await _send(client, request)
             status = response.status_code
             try:
                 return await _read(response, deadline)
@@ -93,6 +104,26 @@ class HttpTransport:
                 follow_redirects=False,
             )
         return self._client
+
+
+def _take_defaults_away(request: Any) -> None:
+    """Take away what a client that is shared with other services adds: their secrets, and what breaks a call."""
+    for name in NOT_OURS:
+        request.headers.pop(name, None)
+    if request.url.query:
+        request.url = request.url.copy_with(query=None)
+
+
+async def _send(client: Any, request: Any) -> Any:
+    try:
+        return await client.send(request, stream=True, follow_redirects=False, auth=None)
+    except Exception as error:
+        # An event hook with raise_for_status() stands in the documentation of httpx. Where it has read this call's
+        # answer before, and not another service's, that is as good as any: a 429 need not put records in doubt.
+        response = getattr(error, "response", None)
+        if response is None or response.request is not request or not response.is_stream_consumed:
+            raise
+        return response
 
 
 async def _read(response: Any, deadline: float) -> Reply | Failure:
