@@ -24,7 +24,7 @@ KEEPALIVE = 3.0
 just then ends in doubt."""
 
 
-NOT_OURS = ("Authorization", "Cookie", "Expect", "Transfer-Encoding")
+NOT_OURS = frozenset({"authorization", "cookie", "expect", "transfer-encoding"})
 """Headers that a call never has, whatever the caller's client adds by default."""
 
 
@@ -74,7 +74,8 @@ class HttpTransport:
                 content=body,
                 extensions={"timeout": _Remaining(deadline)},
             )
-            _take_defaults_away(request)
+            if not self._owned:
+                _take_defaults_away(request)
             self._url = request.url
             response = await _send(client, request)
             status = response.status_code
@@ -108,8 +109,8 @@ class HttpTransport:
 
 def _take_defaults_away(request: Any) -> None:
     """Take away what a client that is shared with other services adds: their secrets, and what breaks a call."""
-    for name in NOT_OURS:
-        request.headers.pop(name, None)
+    for name in NOT_OURS.intersection(request.headers):
+        del request.headers[name]
     if request.url.query:
         request.url = request.url.copy_with(query=None)
 
