@@ -107,6 +107,17 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site, with warnings as errors and every link inside it looked at; says where to look at it."""
+    built = Path(session.create_tmp()).resolve() / "html"
+    shutil.rmtree(built, ignore_errors=True)
+    session.install("-e", ".[cli,sandbox,fastapi,aiohttp,otel]", "pytest", *group("docs"))
+    options = ["--nitpicky", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"]
+    session.run("sphinx-build", *options, *session.posargs, "docs", str(built))
+    session.log(f"built: {built / 'index.html'}")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed beside peers and print the tables; `nox -s bench -- --help` tells the options."""
     session.install("-e", EVERYTHING, *group("bench"))
