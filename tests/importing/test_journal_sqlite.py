@@ -391,7 +391,8 @@ def full_disk(path: Path) -> None:
     """Write until there is no room, and see that what was written before is there; run in a process of its own."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     journal = opened(path)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40 * 1024, resource.RLIM_INFINITY))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40 * 1024, before[1]))
     written = 0
 
     def go_on() -> None:
@@ -403,7 +404,7 @@ def full_disk(path: Path) -> None:
     for _ in range(2):
         with pytest.raises(JournalError, match=r"import\.db can't be written: "):
             go_on()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
     journal.write([intent(written, 100 * written)])
     journal.close()
     assert written > 3
