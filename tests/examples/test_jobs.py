@@ -1,0 +1,227 @@
+"""Imports that survive the process, without a web framework: in one process that forgets, into a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.jobs import Imports, Job, RefusedFileError, State, TooLargeError
+from neto_async.importing import ColumnMapping
+from neto_async.sandbox import faults
+
+MAPPING = ColumnMapping(timezone="Australia/Sydney")
+
+
+async def pieces(*given: str | bytes) -> AsyncIterator[bytes]:
+    for piece in given:
+        yield piece.encode() if isinstance(piece, str) else piece
+
+
+def table(rows: Iterable[int]) -> str:
+    return "Notes,Username,Colour\n" + "".join(f"row {row},ann,blue\n" for row in rows)
+
+
+async def settled(imports: Imports, job: Job) -> dict[str, Any]:
+    """Give the last status that a watcher sees."""
+    async with asyncio.timeout(20):
+        return [status async for status in imports.statuses(job)][-1]
+
+
+def report(job: Job, name: str) -> list[dict[str, str]]:
+    path = job.report(name)
+    assert path is not None
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+async def test_an_upload_is_looked_through_before_anything_is_sent(store, connect, tmp_path):
+    """The preview names columns, samples and faults; no call is made, and the file is what was sent in pieces."""
+    imports = Imports(await connect(store), tmp_path / "jobs")
+    await imports.resume()
+    text = table(range(5)) + f"{'x' * 4},{'far too long for a user name' * 2},red\n"
+
+    job = await imports.add("calls.csv", pieces(text[:31], text[31:]), MAPPING)
+
+    preview = await imports.preview(job)
+    assert (6, 5) == (preview["rows"], preview["valid"])
+    assert {"notes": ("Notes",), "username": ("Username",)} == preview["columns"]
+    assert ("Colour",) == preview["ignored"]
+    assert {"notes": "row 0", "username": "ann"} == preview["samples"][0]
+    assert 1 == len(preview["faults"])
+    assert "line 7" in preview["faults"][0]
+    assert "ready" == job.status["state"]
+    assert 0 == store.call_count
+    assert text == (job.folder / "upload").read_text(encoding="utf-8")
+
+
+async def test_an_import_comes_to_its_end_with_reports(store, connect, tmp_path):
+    """Every row has its outcome in the counts and in one of the reports, and the store holds each added one once."""
+    store.refuse_when(lambda fields: fields["Notes"] == "row 3")
+    imports = Imports(await connect(store), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(8))), MAPPING)
+
+    await imports.start(job)
+    status = await settled(imports, job)
+
+    assert "ended" == status["state"]
+    assert (7, 1, 8) == (status["progress"]["added"], status["progress"]["rejected"], status["progress"]["total"])
+    assert ["added.csv", "rejected.csv", "unknown.csv", "not_sent.csv"] == status["reports"]
+    assert {"row 3"} == {row["Notes"] for row in report(job, "rejected.csv")}
+    assert Counter({f"row {row}": 1 for row in range(8) if row != 3}) == Counter(log.notes for log in store.logs)
+    await imports.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("calls.csv", "Colour,Size\nred,2\n"),
+        ("calls.pdf", "%PDF-1.7"),
+        ("calls.csv", b"\x00\x01\x02\xff" * 50),
+        ("calls.csv", ""),
+    ],
+)
+async def test_a_file_that_is_none_is_refused_whole(store, connect, tmp_path, name, content):
+    """What can't be imported is refused with the library's own words, and nothing of it is kept."""
+    imports = Imports(await connect(store), tmp_path)
+    await imports.resume()
+
+    with pytest.raises(RefusedFileError, match=name):
+        await imports.add(name, pieces(content), MAPPING)
+
+    assert ([], {}) == (list(tmp_path.iterdir()), dict(imports.jobs))
+
+
+async def test_a_file_over_the_bound_is_refused_while_it_comes(store, connect, tmp_path):
+    """No more is read than the bound and the piece that goes over it, and nothing is kept."""
+    imports = Imports(await connect(store), tmp_path, max_bytes=100)
+    await imports.resume()
+    read = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            read.append(40)
+            yield b"x" * 40
+
+    with pytest.raises(TooLargeError, match="100 bytes"):
+        await imports.add("calls.csv", endless(), MAPPING)
+
+    assert (3, []) == (len(read), list(tmp_path.iterdir()))
+
+
+async def test_an_import_goes_on_in_the_next_process(store, connect, tmp_path):
+    """Left in the middle, it is taken up without being asked, with its name and mapping, and each row is sent once."""
+    first = Imports(await connect(store, batch_size=2, max_concurrency=1), tmp_path)
+    await first.resume()
+    job = await first.add("calls.csv", pieces(table(range(40))), MAPPING)
+    await first.start(job)
+    async with asyncio.timeout(10):
+        await store.until(lambda: store.log_count >= 9)
+    await first.aclose()
+    assert "running" == job.status["state"]
+    assert store.log_count < 40
+
+    second = Imports(await connect(store), tmp_path)
+    await second.resume()
+    taken_up = second.jobs[job.id]
+    status = await settled(second, taken_up)
+
+    assert ("calls.csv", MAPPING, "ended") == (taken_up.name, taken_up.mapping, status["state"])
+    assert 40 == status["progress"]["added"]
+    assert 9 <= status["progress"]["replayed"] < 40
+    assert Counter({f"row {row}": 1 for row in range(40)}) == Counter(log.notes for log in store.logs)
+    assert 40 == len(report(taken_up, "added.csv"))
+
+
+async def test_watchers_see_the_end_of_the_service(store, connect, tmp_path):
+    """`stop` ends what watches a running import at once, though the call under way has no answer yet."""
+    store.faults.next(faults.Silence())
+    imports = Imports(await connect(store, timeout=1), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(4))), MAPPING)
+    await imports.start(job)
+    async with asyncio.timeout(10):
+        await store.until(lambda: store.call_count == 1)
+
+        watcher = asyncio.create_task(settled(imports, job))
+        imports.stop()
+        status = await watcher
+
+    assert "running" == status["state"]
+    await imports.aclose(timeout=0.01)
+
+
+async def test_a_stopped_import_can_be_started_again(store, connect, tmp_path):
+    """A refused key stops it with the reason; once the store takes the key it goes on where it was."""
+    store.faults.next(faults.RefuseKey())
+    imports = Imports(await connect(store), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(3))), MAPPING)
+    await imports.start(job)
+    status = await settled(imports, job)
+    assert ("stopped", 3, 0) == (status["state"], status["progress"]["not_sent"], store.log_count)
+    assert "key" in status["reason"]
+    assert not imports.remove(job)
+
+    again = Imports(await connect(store), tmp_path)
+    await again.resume()
+    job = again.jobs[job.id]
+    assert ("ended", 3) == ((await settled(again, job))["state"], store.log_count)
+
+    await again.start(job)
+    assert "ended" == job.status["state"]
+
+
+async def test_what_was_broken_off_is_gone_and_what_is_through_stays(store, connect, tmp_path):
+    """The next process drops half an upload, and knows an ended import by its counts without a further call."""
+    imports = Imports(await connect(store), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(3))), MAPPING)
+    await imports.start(job)
+    await settled(imports, job)
+    calls = store.call_count
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "upload").write_bytes(b"Notes\nhal")
+
+    later = Imports(await connect(store), tmp_path)
+    await later.resume()
+
+    assert [job.id] == list(later.jobs)
+    assert (job.status, calls) == (later.jobs[job.id].status, store.call_count)
+    assert later.remove(later.jobs[job.id])
+    assert ([], {}) == (list(tmp_path.iterdir()), dict(later.jobs))
+
+
+async def test_another_stores_journal_is_told_in_the_status(store, connect, tmp_path):
+    """An import that was begun with another store stops with a sentence, and the others go on."""
+    imports = Imports(await connect(store, batch_size=1, max_concurrency=1), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(30))), MAPPING)
+    await imports.start(job)
+    async with asyncio.timeout(10):
+        await store.until(lambda: store.log_count >= 2)
+    await imports.aclose()
+
+    async with type(store)() as other:
+        elsewhere = Imports(await connect(other), tmp_path)
+        await elsewhere.resume()
+        status = await settled(elsewhere, elsewhere.jobs[job.id])
+
+    assert (State.STOPPED, 0) == (status["state"], other.call_count)
+    assert "journal" in status["reason"]
+
+
+def test_a_job_keeps_to_its_reports(tmp_path: Path):
+    """No name but the four leads to a file."""
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "added.csv").touch()
+    job = Job(tmp_path, "calls.csv", MAPPING)
+    assert tmp_path / "reports" / "added.csv" == job.report("added.csv")
+    (tmp_path / "journal").touch()
+    assert [None] * 3 == [job.report(name) for name in ("../journal", "rejected.csv", ".journal")]
