@@ -2,8 +2,7 @@
 Run the examples of one page in their order, in this folder: ``python play.py PAGE``.
 
 * ``python`` blocks share one namespace; a bare ``await`` works as it does in ``python -m asyncio``.
-* ``sh`` blocks run where one of their lines begins with ``neto-async``; each command must succeed.
-* ``toml`` blocks that begin with the name of a file, as a comment, are written to that file.
+* ``sh`` blocks run where one of their lines begins with ``neto-async`` or ``cat``; each command must succeed.
 * The ``text`` block that follows an example right away is all that it prints. There ``...`` stands for lines or words
   left out, and times and the sandbox's port may differ. Without one a ``python`` block prints nothing, and a command
   what it likes.
@@ -47,12 +46,9 @@ def play(page: Path) -> list[str]:
             match block.info.split() if block.type == "fence" else []:
                 case ["python"]:
                     printed = run_python(block, page, namespace, runner)
-                case ["sh"] if re.search(r"^neto-async ", block.content, re.MULTILINE):
+                case ["sh"] if re.search(r"^(neto-async|cat) ", block.content, re.MULTILINE):
                     printed = run_command(block)
                     expected = "..." if expected is None else expected
-                case ["toml"] if name := re.match(r"# ([\w-]+\.toml)\n", block.content):
-                    Path(name[1]).write_text(block.content, encoding="utf-8")
-                    continue
                 case _:
                     continue
             if not is_as_told(expected or "", printed):
