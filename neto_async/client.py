@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import warnings
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
@@ -26,7 +25,7 @@ from neto_async.outcomes import (
     error_for,
 )
 from neto_async.sending.engine import Engine
-from neto_async.sending.observing import CallObserver
+from neto_async.sending.observing import CallObserver, logger
 from neto_async.sending.transport import HttpTransport
 from neto_async.sending.waiting import wait_through_cancellation
 from neto_async.settings import Settings, WireFormat, credentials_from_env, require_positive
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from neto_async.importing.recorder import OutcomeSink
 
 __all__ = ["AsyncNetoClient"]
-
-logger: logging.Logger = logging.getLogger("neto_async")
 
 
 class AsyncNetoClient:

@@ -54,15 +54,13 @@ from neto_async.sending.attempts import DEFAULT_PAUSE, backoff
 from neto_async.sending.clock import Clock, LoopClock, Timer
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
 from neto_async.sending.feeds import Entry, Feed, Piece, Root, RunFeed, SingleEntry, SingleLane, Stop
-from neto_async.sending.observing import CallObserver, Guarded
+from neto_async.sending.observing import CallObserver, Guarded, logger
 from neto_async.sending.quota import Quota, quota_for
 from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind, encode_fields, fields_of, judge
 
 __all__ = ["UNENCODABLE", "Engine"]
-
-logger: logging.Logger = logging.getLogger("neto_async")
 
 SINGLES_TO_A_RUN = 3
 """Calls of the single lane for which a run that waits is owed one: each lane gets at least a quarter of them."""
@@ -144,7 +142,7 @@ class Engine:
 
         self._singles = SingleLane(settings.batch_size)
         self._runs: deque[RunFeed] = deque()  # the next to be served first
-        self._tasks: dict[asyncio.Task[None], _Call] = {}  # one for each call that has not ended
+        self._tasks: dict[asyncio.Task[Reply | Failure], _Call] = {}  # one for each call that has not ended
         self._calls: set[_Call] = set()  # the same calls, less those that were left to themselves
         self._number = 0  # of the last call that began
         self._owed = 0  # calls of the single lane while runs waited, less `SINGLES_TO_A_RUN` for each call of a run
@@ -293,6 +291,7 @@ class Engine:
         self._fail_all(_CLOSED)
         if self._expiry is not None:
             self._expiry.cancel()
+        self.wake()  # to find that nothing waits, and to let go of the timer
 
     def revoke_calls(self) -> None:
         """Let nothing leave any more: what a call carries that has not left by now is settled as not sent."""
@@ -301,7 +300,7 @@ class Engine:
             # One that is not with the transport yet waits for whoever notes it, and has to be told of as ended.
             if call.timer is not None and not call.body.left:
                 call.timer.cancel()
-                self._abandon(call, "client closed")
+                call.context.run(self._abandon, call, "client closed")
 
     async def see_off_calls(self) -> None:
         """Wait for the end of calls whose connections have been closed: some turns of the loop."""
@@ -458,7 +457,8 @@ class Engine:
         name = f"neto_async call {call.number}"
         task = asyncio.get_running_loop().create_task(self._run(call), name=name, context=call.context)
         self._tasks[task] = call
-        task.add_done_callback(self._tasks.pop)
+        # Not in the task itself, which a loop that is torn down may cancel before its first step.
+        task.add_done_callback(self._end, context=call.context)
 
     def _note_turn(self, feed: Feed) -> None:
         if isinstance(feed, RunFeed):
@@ -499,25 +499,24 @@ class Engine:
             logger.warning("a batch of %d could not be encoded (%s)", len(entries), name, extra=described)
             return None
 
-    async def _run(self, call: _Call) -> None:
-        exchange: Reply | Failure = Failure(name="CancelledError")
+    async def _run(self, call: _Call) -> Reply | Failure:
         try:
-            if await self._noted(call):
-                self._tell_observer(call)
-                # The loop's own time, which the transport's deadline is in.
-                given_up = partial(self._abandon, call, "deadline passed")
-                longest = self.settings.timeout + GRACE
-                call.timer = asyncio.get_running_loop().call_later(longest, given_up, context=call.context)
-                exchange = await self._transport.call(call.body)
-            else:
-                exchange = _WITHHELD
+            if not await self._noted(call):
+                return _WITHHELD
+            if call.body.revoked:
+                return _REVOKED
+            self._tell_observer(call)
+            # The loop's own time, which the transport's deadline is in.
+            given_up = partial(self._abandon, call, "deadline passed")
+            longest = self.settings.timeout + GRACE
+            call.timer = asyncio.get_running_loop().call_later(longest, given_up, context=call.context)
+            return await self._transport.call(call.body)
         except Exception as error:  # noqa: BLE001
-            # A transport that breaks its contract must not take records with it.
-            exchange = Failure(name=type(error).__name__)
-            described = {"neto_call": call.number, "neto_failure": exchange.name}
-            logger.error("the transport raised %s", exchange.name, extra=described)  # noqa: TRY400 (a traceback could show a text)
-        finally:
-            self._end(call, exchange)
+            # A transport that breaks its contract must not take records with it. A traceback could show a text.
+            name = type(error).__name__
+            described = {"neto_call": call.number, "neto_failure": name}
+            logger.error("the transport raised %s", name, extra=described)
+            return Failure(name=name)
 
     async def _noted(self, call: _Call) -> bool:
         """Have a call noted before it leaves, where a run wants that; False where it must not leave."""
@@ -540,12 +539,13 @@ class Engine:
         self._conclude(call, Failure(name=why))
         self.wake()
 
-    def _end(self, call: _Call, exchange: Reply | Failure) -> None:
+    def _end(self, task: asyncio.Task[Reply | Failure]) -> None:
+        call = self._tasks.pop(task)
         if call.timer is not None:
             call.timer.cancel()
         self.quota.end(self.clock.monotonic())
         if not call.abandoned:
-            self._conclude(call, exchange)
+            self._conclude(call, _exchange_of(task))
         self.wake()
 
     def _conclude(self, call: _Call, exchange: Reply | Failure) -> None:
@@ -887,11 +887,22 @@ class Engine:
 _WITHHELD = Failure(name="Withheld")
 """Stands for a call that was not made because it could not be noted before."""
 
+_REVOKED = Failure(name="client closed")
+"""Stands for a call that was not made because the client had been closed meanwhile."""
+
 _NOT_NOTED = Stop(cause=NotSentCause.JOURNAL, reason=NotSentCause.JOURNAL)
 _CLOSED = Stop(cause=NotSentCause.CLOSED, reason=NotSentCause.CLOSED)
 _GAVE_UP = Stop(cause=NotSentCause.GAVE_UP, reason=NotSentCause.GAVE_UP)
 _NOBODY_WAITS = Stop(cause=NotSentCause.STOPPED, reason="its caller was cancelled, and its call saved nothing")
 _KEY_REFUSED = Stop(cause=NotSentCause.KEY_REFUSED, reason=NotSentCause.KEY_REFUSED)
+
+
+def _exchange_of(task: asyncio.Task[Reply | Failure]) -> Reply | Failure:
+    """Give what a call's task came to; only a loop that is being torn down cancels one."""
+    if task.cancelled():
+        return Failure(name="CancelledError")
+    error = task.exception()
+    return task.result() if error is None else Failure(name=type(error).__name__)
 
 
 def _answer(future: asyncio.Future[bool], answer: bool) -> None:  # noqa: FBT001 - a callback's

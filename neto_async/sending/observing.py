@@ -1,14 +1,16 @@
 """
-Watching calls from outside, as tracing does. May import: wire, outcomes.
+Watching calls from outside, as tracing and logging do. May import: wire, outcomes.
 
 The engine tells an observer where records come from, and when a call begins and ends; it tells it neither records nor
-answers, so that nothing an observer writes down can hold a customer's text, a key or Neto's words.
+answers, so that nothing an observer writes down can hold a customer's text, a key or Neto's words. Observers, and the
+handlers and filters of a log, are the program's: what they raise must not take records with it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -16,9 +18,26 @@ from attrs import frozen
 from neto_async.outcomes import Attempt
 from neto_async.wire import VerdictKind
 
-__all__ = ["CallObserver", "Guarded"]
+__all__ = ["CallObserver", "Guarded", "logger"]
 
-logger: logging.Logger = logging.getLogger("neto_async")
+
+class _GuardedLog(logging.LoggerAdapter[logging.Logger]):
+    """A log of which each line is a wish: where a handler or a filter raises, the line is lost, and nothing else."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        try:
+            super().log(level, msg, *args, stacklevel=2, **kwargs)
+        except Exception:  # noqa: BLE001
+            # As `logging.Handler.handleError` does it.
+            if logging.raiseExceptions:
+                traceback.print_exc()
+
+
+logger = _GuardedLog(logging.getLogger("neto_async"))
+"""The log of the package."""
 
 
 class CallObserver(Protocol):

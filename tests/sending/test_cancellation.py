@@ -258,3 +258,24 @@ def test_a_transport_that_raises_takes_no_record_with_it():
             return [attempt.failure for attempt in raised.value.fate.attempts]
 
     assert ["LookupError", "LookupError"] == run(work)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_call_whose_own_task_is_cancelled_takes_no_record_with_it(turn):
+    """A loop that is torn down cancels calls too, some before their first step: each record has its outcome."""
+    network = quick()
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            adding = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="x"), give_up_after=5.0))
+            while not neto._engine._tasks:  # noqa: ASYNC110 - turns of the loop, no time
+                await asyncio.sleep(0)
+            await turns(turn)
+            for task in list(neto._engine._tasks):
+                task.cancel()
+            await asyncio.wait([adding], timeout=1_000.0)
+            return adding
+
+    adding = run(work)
+    assert adding.done()
+    assert network.ledger == [] or isinstance(adding.exception(), OutcomeUnknownError | None)

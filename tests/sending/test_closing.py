@@ -193,3 +193,44 @@ def test_one_of_two_runs_may_leave():
             return len([outcome async for outcome in long])
 
     assert 30 == run(work)
+
+
+def test_a_closed_client_leaves_no_timer_behind():
+    """A pause of a day that the store asked for does not hold a closed client for a day."""
+
+    async def work() -> Any:
+        neto = client(Network(always=answers(429, Retry_After="80000")), give_up_after=100_000.0)
+        (adding,) = adds(neto, 1)
+        await asyncio.sleep(1)
+        await neto.aclose(timeout=0.0)
+        await asyncio.wait([adding])
+        return [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]
+
+    assert [] == run(work)
+
+
+class SlowToNote:
+    """Notes a call after a minute."""
+
+    async def intend(self, call: int, entries: Any) -> bool:
+        await asyncio.sleep(60.0)
+        return True
+
+    def ended(self, call: int) -> None:
+        pass
+
+
+def test_what_is_noted_after_the_end_does_not_leave():
+    """A call that is still being written down when closing gives up never reaches the connections."""
+    network = Network()
+
+    async def work() -> Any:
+        neto = client(network)
+        async with neto.import_customer_logs(logs(1)) as run:
+            run._feed.write_ahead = SlowToNote()
+            await asyncio.sleep(1.0)
+            await neto.aclose(timeout=0.0)
+        return run.unread
+
+    (outcome,) = run(work)
+    assert (0, NotSentCause.CLOSED) == (network.tried, outcome.cause)

@@ -272,3 +272,67 @@ def test_an_answer_is_never_told():
         return notes
 
     assert "CANARY" not in repr(run(work))
+
+
+def test_the_end_of_a_call_that_closing_revokes_is_told_in_its_own_context():
+    """A call that closing ends before it left is told of where it began: an observer may have set something there."""
+    told = []
+
+    class Setting(Notes):
+        def began(self, *call: Any) -> int:
+            WHERE.set("the call")
+            return super().began(*call)
+
+        def ended(self, *call: Any) -> None:
+            told.append(WHERE.get())
+
+    async def connects_for_ever(network: Network, body: Any) -> Any:
+        await asyncio.sleep(10_000)
+        raise OSError
+
+    async def work() -> None:
+        neto, _ = observed(Network(always=connects_for_ever), Setting())
+        adding = asyncio.ensure_future(neto.add_customer_log(log("x")))
+        await asyncio.sleep(1)
+        await neto.aclose(timeout=0)
+        with pytest.raises(NetoError):
+            await adding
+
+    run(work)
+    assert ["the call"] == told
+
+
+@pytest.mark.parametrize("broken", ["handler", "filter"])
+@pytest.mark.parametrize(
+    "behaviour", [saves, never_leaves, answers(429, Retry_After="1"), answers(401), answers(302), says("bad")]
+)
+def test_a_log_handler_that_raises_harms_no_record(behaviour, broken):
+    """What handlers and filters of the program raise takes no record with it: each has the outcome it would have."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ValueError("CANARY")
+
+        def filter(self, record: logging.LogRecord) -> bool:
+            return True if broken == "handler" else self.emit(record) is None
+
+    async def work() -> list[str]:
+        async with client(Network(always=behaviour), give_up_after=10.0) as neto:
+            single = asyncio.ensure_future(neto.add_customer_log(log("x")))
+            bulk = asyncio.ensure_future(neto.add_customer_logs([log("y")] * 5))
+            await asyncio.wait([single, bulk])
+            fates = [
+                single.result() if single.exception() is None else single.exception().fate,
+                *bulk.result().outcomes,
+            ]
+        return [type(fate).__name__ for fate in fates]
+
+    expected = run(work)
+    logger, handler = logging.getLogger("neto_async"), Broken()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        assert expected == run(work)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
