@@ -10,6 +10,7 @@ from scripted import Network, Sent, client
 from virtual import run
 
 from neto_async import CustomerLog
+from neto_async.sending.quota import Window
 
 
 def _mixed(network: Network, *, singles: int, imported: int, seconds: float, **settings: Any) -> None:
@@ -89,3 +90,40 @@ def test_an_idle_client_sends_in_the_next_turn():
             assert began == network.sent[0].at
 
     run(work)
+
+
+class Counted(Window):
+    """A window that counts how often it is asked."""
+
+    looks = 0
+
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float | None:
+        self.looks += 1
+        return super().earliest(now, spaced=spaced, leave=leave)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("latency", [0.2, 7.0, 45.0])
+@pytest.mark.parametrize("limit", [0.5, 1, 2, 3, 5, 60])
+def test_a_wait_for_the_quota_ends_after_few_looks(limit, latency, slots):
+    """However few the places and slow the calls, the engine asks for one a few times a call, and each lane gets some."""
+    network = Network(latency=latency)
+    quota = Counted(limit)
+
+    async def work() -> None:
+        async with client(network, batch_size=1, max_concurrency=slots, requests_per_minute=limit) as neto:
+            neto._engine.quota = quota
+            adds = [
+                asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="single"), give_up_after=100_000.0))
+                for _ in range(600)
+            ]
+            bulk = asyncio.ensure_future(neto.add_customer_logs([CustomerLog(notes="import")] * 600))
+            await asyncio.sleep(10 * max(60.0, 60.0 / limit))
+            for task in (*adds, bulk):
+                task.cancel()
+            await asyncio.gather(*adds, bulk, return_exceptions=True)
+
+    run(work)
+    print(f"looks a call: {quota.looks / network.tried:.1f}")  # noqa: T201 - a figure to report
+    assert quota.looks <= 6 * network.tried + 6
+    assert min(_shares(network.sent)) >= 0.25 - 3 / len(network.sent)
