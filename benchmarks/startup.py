@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from benchmarks.measuring import Answer, Target
 
 STATEMENTS = {
-    "import neto_async": "import neto_async",
+    "import neto_async": "from neto_async import AsyncNetoClient",
     "its four dependencies": "import httpx, attrs, cattrs, xmltodict",
     "httpx alone": "import httpx",
 }

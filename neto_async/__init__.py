@@ -1,12 +1,13 @@
 """
 Put customer logs into a Neto (Maropost Commerce Cloud) store, and know what became of each one.
 
-Start with `AsyncNetoClient`.
+Start with `AsyncNetoClient`. It is imported when it is first asked for: the pytest plugin and the sandbox do without.
 """
 
 from __future__ import annotations
 
-from neto_async.client import AsyncNetoClient
+from typing import TYPE_CHECKING
+
 from neto_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -32,6 +33,9 @@ from neto_async.outcomes import (
 )
 from neto_async.settings import WireFormat
 
+if TYPE_CHECKING:
+    from neto_async.client import AsyncNetoClient
+
 __all__ = [
     "Added",
     "AsyncNetoClient",
@@ -56,3 +60,11 @@ __all__ = [
     "Unknown",
     "WireFormat",
 ]
+
+
+def __getattr__(name: str) -> type[AsyncNetoClient]:
+    if name != "AsyncNetoClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from neto_async.client import AsyncNetoClient  # noqa: PLC0415 - see above
+
+    return AsyncNetoClient

@@ -1,0 +1,143 @@
+"""
+Time that hurries through waiting, for tests. May import: sending, settings.
+
+A client waits for two kinds of things. What the network does takes its own time, and goes on doing so: a call's
+deadline is in the event loop's time, which nothing here touches. What the client waits for by itself (a pause that the
+store asked for, the spaces between calls, a place in the quota, a wait before the next attempt) is in its clock's time.
+That time skips to the next of its timers when three things hold: hurrying was asked for, a client waits for nothing
+but time, and no client has a call in flight. So timers run out in their order, and whatever gives up after 10 s does so
+before a pause of 60 s is over; and a record that waits beside a call never gives up because of what was skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import partial
+
+from neto_async.sending.engine import Engine
+from neto_async.sending.exchange import Transport
+from neto_async.settings import Settings
+
+__all__ = ["NetoTime"]
+
+WAITS = {"pause", "probe", "quota"}
+"""What a client can wait for that is nothing but time; the fourth is a slot, which a call gives back."""
+
+
+class NetoTime:
+    """
+    The time of the clients and stores of one test, in any threads. It is the machine's until something is skipped.
+
+    Attributes:
+        skipped: Seconds that nobody had to wait for.
+        timers: What waits for its time now.
+    """
+
+    def __init__(self) -> None:
+        self.skipped: float = 0.0
+        self._hurried = False
+        self._engines: list[Engine] = []
+        self.timers: set[_Timer] = set()  # those that are neither over nor cancelled
+        self._lock = threading.RLock()  # held for a moment, and never while anything is waited for
+
+    def __repr__(self) -> str:
+        return f"<NetoTime: {self.skipped:.3f} s skipped>"
+
+    def skip(self, seconds: float) -> None:
+        """Let seconds pass at once: "a minute later"."""
+        with self._lock:
+            self.skipped += seconds
+            for timer in sorted(self.timers, key=lambda timer: timer.when):
+                with suppress(RuntimeError):  # its loop is closed
+                    timer.loop.call_soon_threadsafe(timer.arm)
+
+    def hurry(self) -> None:
+        """Skip from now on whatever clients wait for by themselves."""
+        self._hurried = True
+
+    def look(self) -> None:
+        """Skip to the next timer, if there is nothing else to wait for."""
+        with self._lock:
+            found = [engine.statistics() for engine in self._engines]
+            if not self._hurried or any(one.in_flight for one in found):
+                return
+            if any(one.waiting_on in WAITS for one in found):
+                self.timers -= {timer for timer in tuple(self.timers) if timer.loop.is_closed()}
+                nearest = min((timer.when for timer in tuple(self.timers)), default=0.0)
+                self.skip(max(nearest - self.monotonic(), 0.0))
+
+    def engine(self, settings: Settings, transport: Transport) -> Engine:
+        """Make the engine of a client that lives in this time."""
+        engine = _Watched(settings, transport, self)
+        self._engines.append(engine)
+        return engine
+
+    # -- what an engine asks of its clock -------------------------------------------------------------------------
+
+    def monotonic(self) -> float:
+        """Give seconds that never run backwards, those skipped included."""
+        return time.monotonic() + self.skipped
+
+    def utcnow(self) -> datetime:
+        """Give the machine's time of day: a date that a test puts into Retry-After is reckoned from it."""
+        return datetime.now(timezone.utc)
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: object) -> _Timer:
+        """Call back once `monotonic` has come to ``when``."""
+        timer = _Timer(self, when, partial(callback, *args))
+        self.timers.add(timer)
+        timer.arm()
+        return timer
+
+
+class _Watched(Engine):
+    """An engine that has its time looked at in the turn after any in which it may have come to wait."""
+
+    def __init__(self, settings: Settings, transport: Transport, shared: NetoTime) -> None:
+        super().__init__(settings, transport, clock=shared)
+        self._shared = shared
+
+    def _pump(self) -> None:
+        super()._pump()
+        asyncio.get_running_loop().call_soon(self._shared.look)
+
+
+class _Timer:
+    """A callback that waits for its time."""
+
+    def __init__(self, shared: NetoTime, when: float, callback: Callable[[], object]) -> None:
+        self.when = when
+        self.loop = asyncio.get_running_loop()
+        self._shared = shared
+        self._callback = callback
+        self._context = contextvars.copy_context()  # whoever skips must not lend it theirs
+        self._handle: asyncio.Handle | None = None
+
+    def arm(self) -> None:
+        """Leave the callback with the loop, for what remains of its time; due ones keep their order."""
+        if self not in self._shared.timers:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+        seconds = self.when - self._shared.monotonic()
+        if seconds > 0:
+            self._handle = self.loop.call_later(seconds, self._run_out, context=self._context)
+        else:
+            self._handle = self.loop.call_soon(self._run_out, context=self._context)
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+        self._shared.timers.discard(self)
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _run_out(self) -> None:
+        self._shared.timers.discard(self)
+        self._callback()
+        self.loop.call_soon(self._shared.look)
