@@ -106,7 +106,7 @@ class Counted(Window):
 @pytest.mark.parametrize("latency", [0.2, 7.0, 45.0])
 @pytest.mark.parametrize("limit", [0.5, 1, 2, 3, 5, 60])
 def test_a_wait_for_the_quota_ends_after_few_looks(limit, latency, slots):
-    """However few the places and slow the calls, the engine asks for one a few times a call, and each lane gets some."""
+    """However few the places and slow the calls, the engine asks a few times a call, and each lane gets its share."""
     network = Network(latency=latency)
     quota = Counted(limit)
 
