@@ -37,6 +37,9 @@ __all__ = ["REPORTS", "Imports", "Job", "RefusedFileError", "State", "TooLargeEr
 
 REPORTS = ("added.csv", "rejected.csv", "unknown.csv", "not_sent.csv")
 
+PART = ".part"
+"""How the name of a folder ends until its upload is whole and was looked through."""
+
 FIRST_FAULTS = 10
 """Invalid rows that a preview lists."""
 
@@ -87,10 +90,9 @@ class Job:
     state: State = State.READY
     reason: str = ""
     plan: Plan | None = None
-    task: asyncio.Task[None] | None = None  # the four below belong to `Imports`: its import, while there is one
+    task: asyncio.Task[None] | None = None  # this and the next: while it is being imported
     run: ImportRun | None = None
-    progress: Mapping[str, Any] = field(factory=lambda: asdict(ImportProgress()))  # while there is no run
-    news: asyncio.Event = field(factory=asyncio.Event)  # set, and replaced, when the state changes
+    progress: Mapping[str, Any] = field(factory=lambda: asdict(ImportProgress()))  # before and after
 
     @property
     def id(self) -> str:
@@ -157,11 +159,10 @@ class Imports:
     async def resume(self) -> None:
         """Take up what an earlier process left, and go on with the imports that had not come to their end."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime):
-            if not (folder / "job.json").exists():
-                shutil.rmtree(folder)  # an upload that was broken off
-                continue
-            job = self._jobs[folder.name] = Job.load(folder)
+        for broken_off in self._folder.glob(f"*{PART}"):
+            shutil.rmtree(broken_off)
+        for kept in sorted(self._folder.glob("*/job.json"), key=lambda path: path.parent.stat().st_ctime):
+            job = self._jobs[kept.parent.name] = Job.load(kept.parent)
             if job.state in {State.RUNNING, State.STOPPED}:
                 await self.start(job)
 
@@ -182,7 +183,8 @@ class Imports:
         Raises:
             RefusedFileError: It is too large (`TooLargeError`), or can't be imported.
         """
-        job = Job(self._folder / secrets.token_hex(8), name, mapping)
+        id_ = secrets.token_hex(8)
+        job = Job(self._folder / (id_ + PART), name, mapping)
         try:
             job.folder.mkdir(mode=0o700)
             with (job.folder / "upload").open("xb") as file:
@@ -190,6 +192,7 @@ class Imports:
             (job.folder / "mapping.toml").write_text(mapping.to_toml(), encoding="utf-8")
             await self.preview(job)
             await asyncio.to_thread(job.save)
+            job.folder = job.folder.rename(self._folder / id_)
         except BaseException:
             shutil.rmtree(job.folder, ignore_errors=True)
             raise
@@ -228,14 +231,11 @@ class Imports:
             await asyncio.shield(saved)
 
     async def statuses(self, job: Job) -> AsyncIterator[dict[str, Any]]:
-        """Give a job's status now, and again as it changes, until its import ends or `stop` is called."""
-        while True:
-            news = job.news
+        """Give a job's status now, and again as it changes, until its import ends, or soon after `stop`."""
+        yield job.status
+        while job.task is not None and not self._closing:
+            await asyncio.wait({job.task}, timeout=TOLD_EVERY)
             yield job.status
-            if job.state is not State.RUNNING or self._closing:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), TOLD_EVERY)
 
     def remove(self, job: Job) -> bool:
         """Delete what is kept of a job; False for one that is not through: its journal knows what was sent."""
@@ -251,7 +251,6 @@ class Imports:
         for job in self._jobs.values():
             if job.run is not None:
                 job.run.stop()
-            _tell(job)
 
     async def aclose(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """
@@ -289,7 +288,6 @@ class Imports:
             with suppress(OSError):  # a full disk: the next process goes on, and finds all settled
                 await asyncio.to_thread(job.save)
         job.task = None
-        _tell(job)
 
     async def _send(self, job: Job) -> None:
         """Import to the end; a job that is still running afterwards was left, for another process to go on with."""
@@ -323,11 +321,6 @@ def _reports(job: Job, source: LogSource) -> Reports:
     plain = source.file.encoding is not None and source.file.encoding.label == "UTF-8"
     delimiter = source.file.delimiter or ","
     return Reports(job.folder / "reports", source.plan.columns, delimiter=delimiter, mark=not plain)
-
-
-def _tell(job: Job) -> None:
-    job.news.set()
-    job.news = asyncio.Event()
 
 
 def _sync(file: IO[Any]) -> None:

@@ -140,7 +140,7 @@ async def test_an_import_goes_on_in_the_next_process(store, connect, tmp_path):
 
 
 async def test_watchers_see_the_end_of_the_service(store, connect, tmp_path):
-    """`stop` ends what watches a running import at once, though the call under way has no answer yet."""
+    """`stop` ends what watches a running import, though the call under way has no answer yet."""
     store.faults.next(faults.Silence())
     imports = Imports(await connect(store, timeout=1), tmp_path)
     await imports.resume()
@@ -186,8 +186,9 @@ async def test_what_was_broken_off_is_gone_and_what_is_through_stays(store, conn
     await imports.start(job)
     await settled(imports, job)
     calls = store.call_count
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / "upload").write_bytes(b"Notes\nhal")
+    (tmp_path / "half.part").mkdir()
+    (tmp_path / "half.part" / "upload").write_bytes(b"Notes\nhal")
+    (tmp_path / "strange").mkdir()
 
     later = Imports(await connect(store), tmp_path)
     await later.resume()
@@ -195,7 +196,7 @@ async def test_what_was_broken_off_is_gone_and_what_is_through_stays(store, conn
     assert [job.id] == list(later.jobs)
     assert (job.status, calls) == (later.jobs[job.id].status, store.call_count)
     assert later.remove(later.jobs[job.id])
-    assert ([], {}) == (list(tmp_path.iterdir()), dict(later.jobs))
+    assert ([tmp_path / "strange"], {}) == (list(tmp_path.iterdir()), dict(later.jobs))
 
 
 async def test_another_stores_journal_is_told_in_the_status(store, connect, tmp_path):
