@@ -1,9 +1,9 @@
 """
 What a service answers where a log was not added: one table for every web framework. May import: errors, outcomes.
 
-The bodies are problem details (RFC 9457) with two members of our own: ``fate``, which says what became of the log, and
-``safe_to_resend``. Every text in them is a constant or names a field, a limit and a position: neither what a customer
-wrote nor Neto's words, which echo it, are in them, unless they are asked for.
+The bodies are problem details (RFC 9457). Where one log is concerned they have two members of our own: ``fate``, which
+says what became of it, and ``safe_to_resend``. Every text in them is a constant or names a field, a limit and a
+position: neither what a customer wrote nor Neto's words, which echo it, are in them, unless they are asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from neto_async.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidRecordError,
+    JournalError,
     NetoError,
     NotSentError,
     OutcomeUnknownError,
@@ -55,59 +56,74 @@ class Problem:
 class _Row:
     status: HTTPStatus
     name: str
-    fate: str | None
+    title: str
     detail: str
+    fate: str | None = None
 
 
-# The nearest class counts. 504 stands for nothing but doubt, so that the status alone warns a client.
+# The nearest class counts. 504 stands for nothing but doubt, so that the status alone warns a client. Titles are our
+# own: they belong to the type (RFC 9457, section 3.1.4), and Python's phrases change with its releases.
 _ROWS: Mapping[type[NetoError], _Row] = {
     InvalidRecordError: _Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-record",
-        "invalid",
+        "Invalid log",
         "The log breaks a rule and was not sent. It can be sent once it is mended.",
+        fate="invalid",
     ),
     RejectedError: _Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "rejected",
-        "rejected",
+        "Log refused",
         "The store refused the log and saved nothing of it. It can be sent once it is mended.",
+        fate="rejected",
     ),
     AuthenticationError: _Row(
         HTTPStatus.BAD_GATEWAY,
         "key-refused",
-        "not_sent",
+        "Key refused",
         "The store refuses this service's key. The log was certainly not saved.",
+        fate="not_sent",
     ),
     RateLimitedError: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "rate-limited",
-        "not_sent",
+        "Too many calls",
         "The store takes no more calls for a while. The log was certainly not saved and can be sent again later.",
+        fate="not_sent",
     ),
     NotSentError: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "not-sent",
-        "not_sent",
+        "Not sent",
         "The log was certainly not saved and can be sent again.",
+        fate="not_sent",
     ),
     OutcomeUnknownError: _Row(
         HTTPStatus.GATEWAY_TIMEOUT,
         "outcome-unknown",
-        "unknown",
+        "Outcome unknown",
         "The log may have been saved. It must not be sent again before somebody has looked in the store.",
+        fate="unknown",
     ),
     ConfigurationError: _Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "configuration",
-        None,
+        "Wrongly set up",
         "This service is not set up to reach the store. Nothing was sent.",
+    ),
+    JournalError: _Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "journal",
+        "Import stopped",
+        "What became of the logs can't be written down any more, so the import stopped. A part of it may have been "
+        "saved; only a run on the same journal may go on.",
     ),
     NetoError: _Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "error",
-        None,
-        "The log could not be handed on.",
+        "Not handed on",
+        "The request could not be handed on to the store.",
     ),
 }
 
@@ -125,12 +141,12 @@ def problem_for(error: NetoError, *, show_messages: bool = False) -> Problem:
         logger.warning("answered %d: %s", row.status, error)
     body: dict[str, Any] = {
         "type": f"urn:neto-async:{row.name}",
-        "title": row.status.phrase,
+        "title": row.title,
         "status": int(row.status),
         "detail": row.detail,
-        "fate": row.fate,
-        "safe_to_resend": error.safe_to_resend,
     }
+    if row.fate is not None:
+        body |= {"fate": row.fate, "safe_to_resend": row.fate != "unknown"}
     if isinstance(error, InvalidRecordError):
         body["errors"] = list(error.errors)
     if show_messages and isinstance(error.fate, Rejected):

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 from neto_async.client import AsyncNetoClient
-from neto_async.errors import NetoError
+from neto_async.errors import ConfigurationError, NetoError
 from neto_async.integrations._problems import CONTENT_TYPE, problem_for
 
 try:
@@ -35,7 +35,10 @@ NETO: web.AppKey[AsyncNetoClient] = web.AppKey("neto", AsyncNetoClient)
 
 
 def neto_context(
-    make_client: Callable[[], AsyncNetoClient] = AsyncNetoClient.from_env, *, grace: float = 20.0
+    make_client: Callable[[], AsyncNetoClient] = AsyncNetoClient.from_env,
+    *,
+    key: web.AppKey[AsyncNetoClient] = NETO,
+    grace: float = 20.0,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """
     Make a cleanup context that opens a client, and drains it when the application is cleaned up.
@@ -43,14 +46,19 @@ def neto_context(
     Append it to ``app.cleanup_ctx`` before the contexts that use the client: they are left in the reverse order.
 
     Args:
-        make_client: Makes the client, once for each start of the application.
-        grace: Seconds for draining; what waits then is given up as certainly not sent. It comes after the seconds that
-            the runner gives the requests (``shutdown_timeout``, 60 by default): keep both together below what the
-            machine gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by default).
+        make_client: Makes the client, once for each start of the application. What it raises ends the start.
+        key: The client's place; each store's client needs one of its own.
+        grace: Seconds for draining; what waits then is given up as certainly not sent. It comes after the time for
+            requests, which is up to twice the runner's ``shutdown_timeout`` (60 by default; seen with 3.14): keep all
+            together below what the machine gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by
+            default). Clients of several stores are drained one after the other.
     """
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        app[NETO] = client = make_client()
+        if key in app:
+            # Else the logs of one store would go to the other.
+            raise ConfigurationError(f"{key!r} is taken: give each neto_context a key of its own")
+        app[key] = client = make_client()
         try:
             yield
         finally:
@@ -64,7 +72,8 @@ def error_middleware(*, show_messages: bool = False) -> Middleware:
     Make a middleware that answers our errors with problem details (RFC 9457).
 
     422 invalid or refused · 503 certainly not saved, with Retry-After where the store gave one · 502 key refused ·
-    504 may have been saved, must not be sent again blindly · 500 wrongly set up.
+    504 may have been saved, must not be sent again blindly · 500 wrongly set up, or a journal failed. Once an answer
+    has begun, aiohttp breaks it off.
 
     Args:
         show_messages: Add Neto's own words to the answer for a refused log. They echo what was sent.
@@ -75,6 +84,8 @@ def error_middleware(*, show_messages: bool = False) -> Middleware:
         try:
             return await handler(request)
         except NetoError as error:
+            if request.writer.output_size > 0:
+                raise  # A second answer inside the first would read as a part of it.
             problem = problem_for(error, show_messages=show_messages)
         return web.json_response(
             dict(problem.body), status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE

@@ -29,7 +29,7 @@ try:
 except ImportError as _error:
     raise ImportError('the FastAPI adapter needs FastAPI: pip install "neto_async[fastapi]"') from _error
 
-__all__ = ["Lifespan", "Neto", "add_error_handlers", "get_neto", "neto_lifespan"]
+__all__ = ["Lifespan", "Neto", "add_error_handlers", "get_neto", "neto_lifespan", "neto_named"]
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 """What FastAPI takes as ``lifespan``."""
@@ -38,6 +38,7 @@ Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[st
 def neto_lifespan(
     make_client: Callable[[], AsyncNetoClient] = AsyncNetoClient.from_env,
     *,
+    name: str = "neto",
     grace: float = 20.0,
     lifespan: Lifespan | None = None,
 ) -> Lifespan:
@@ -49,39 +50,55 @@ def neto_lifespan(
     their cancelled handlers, background tasks and imports left behind.
 
     Args:
-        make_client: Makes the client, once for each start of the application.
+        make_client: Makes the client, once for each start of the application. What it raises ends the start.
+        name: The client's name in both states, in place of ``neto``; each store's client needs one of its own.
         grace: Seconds for draining; what waits then is given up as certainly not sent. Keep it below what the machine
             gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by default), less the time for requests.
-        lifespan: Your own; it runs inside ours, so that it can use the client from its first line to its last.
+            Clients of several stores are drained one after the other.
+        lifespan: Your own, or one for another store; it runs inside ours, so that it can use the client from its first
+            line to its last.
     """
 
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        app.state.neto = client = make_client()
+        if hasattr(app.state, name):
+            # Else the logs of one store would go to the other.
+            raise ConfigurationError(f"app.state.{name} is taken: give each neto_lifespan a name of its own")
+        client = make_client()
+        setattr(app.state, name, client)
         try:
             if lifespan is None:
-                yield {"neto": client}
+                yield {name: client}
             else:
                 async with lifespan(app) as state:
-                    yield {"neto": client, **(state or {})}
+                    yield {**(state or {}), name: client}
         finally:
+            delattr(app.state, name)
             await client.aclose(timeout=grace)
 
     return opened
 
 
-def get_neto(connection: HTTPConnection) -> AsyncNetoClient:
-    """
-    Hand out the application's client; name it in ``app.dependency_overrides`` to put another in its place.
+def neto_named(name: str) -> Callable[[HTTPConnection], AsyncNetoClient]:
+    """Make a dependency that hands out the client of that name, for an application with several stores."""
 
-    Raises:
-        ConfigurationError: The application was not given `neto_lifespan`, or its server runs no lifespans.
-    """
-    client = getattr(connection.state, "neto", None)
-    if not isinstance(client, AsyncNetoClient):
-        raise ConfigurationError("there is no client: give the application lifespan=neto_lifespan()")
-    return client
+    def get_client(connection: HTTPConnection) -> AsyncNetoClient:
+        """
+        Hand out the application's client.
 
+        Raises:
+            ConfigurationError: The application was not given `neto_lifespan`, or its server runs no lifespans.
+        """
+        client = getattr(connection.state, name, None)
+        if not isinstance(client, AsyncNetoClient):
+            raise ConfigurationError(f"there is no client {name}: give the application lifespan=neto_lifespan()")
+        return client
+
+    return get_client
+
+
+get_neto: Callable[[HTTPConnection], AsyncNetoClient] = neto_named("neto")
+"""The dependency below `Neto`; name it in ``app.dependency_overrides`` to put another client in its place."""
 
 Neto: TypeAlias = Annotated[AsyncNetoClient, Depends(get_neto)]
 """Annotate a parameter of a handler with it to get the client."""
@@ -92,7 +109,8 @@ def add_error_handlers(app: FastAPI, *, show_messages: bool = False) -> None:
     Answer our errors with problem details (RFC 9457); your own handler for one of them goes first.
 
     422 invalid or refused · 503 certainly not saved, with Retry-After where the store gave one · 502 key refused ·
-    504 may have been saved, must not be sent again blindly · 500 wrongly set up.
+    504 may have been saved, must not be sent again blindly · 500 wrongly set up, or a journal failed. A mounted
+    application needs its own. Once an answer has begun, Starlette breaks it off.
 
     Args:
         app: The application.
