@@ -9,7 +9,6 @@ before the end.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import shlex
@@ -116,6 +115,7 @@ class _Options:
     report: Path | None = None
     import_unknown: bool = False
     to_sandbox: bool = False
+    latency: float = 0.0
     journal: Path | None = None
     in_doubt: str = "hold"
     retry_rejected: bool = False
@@ -295,7 +295,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     with _opened(file) as binary:
         with _readable(name):
             rows = open_rows(binary, name=name, **how)
-        return asyncio.run(_import(rows, mapping, limits, options))
+        return _import(rows, mapping, limits, options)
 
 
 @neto_async.command(short_help="Say what a journal remembers.")
@@ -325,7 +325,7 @@ def demo() -> int:
     limits = {"batch_size": 10, "max_concurrency": 2, "requests_per_minute": None}
     with sample.open("rb") as file:
         rows = open_rows(file, name="customer-logs.csv")  # type: ignore[arg-type]
-        code = asyncio.run(_import(rows, mapping, limits, _Options(to_sandbox=True), latency=0.15))
+        code = _import(rows, mapping, limits, _Options(to_sandbox=True, latency=0.15))
     Screen().say(
         "\nNext, with a file of your own and nothing sent:\n"
         "  neto-async import FILE --dry-run --sandbox\n"
@@ -415,32 +415,50 @@ async def _serve(port: int, *, as_json: bool) -> None:
         await asyncio.Event().wait()
 
 
-async def _import(
-    rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options, *, latency: float = 0.0
-) -> int:
+def _import(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options) -> int:
+    """Show the plan, ask, and send. No event loop runs before that, so that Ctrl-C ends what is read or asked."""
     screen = Screen(stderr=options.as_json)
+    playing = options.to_sandbox and not options.dry_run
+    store = _sandbox(latency=options.latency, requests_per_minute=None) if playing else None
     with _readable(rows.name):
-        plan = await asyncio.to_thread(make_plan, rows, mapping, import_unknown=options.import_unknown)
+        plan = make_plan(rows, mapping, import_unknown=options.import_unknown)
+    where = {"store_url": "http://127.0.0.1", "api_key": "none"} if options.to_sandbox else credentials_from_env()
+    client = {**where, **limits}
+    settings = Settings(**client)
+    options = evolve(options, earlier=_earlier(options, settings))
+    reports = _reports(options.report, rows, plan)
+    _show_plan(screen, rows, plan, settings, options)
+    if options.dry_run:
+        return _dry_run(plan, options, screen)
+    if options.ask and _left(plan, options, mended=True) and not _agreed():
+        screen.say("Nothing was sent.")
+        return WRONG_USE
+    return asyncio.run(_connect(client, store, LogSource(file=rows, plan=plan), reports, options, screen))
+
+
+async def _connect(  # noqa: PLR0917
+    client: dict[str, Any],
+    store: NetoSandbox | None,
+    source: LogSource,
+    reports: Reports | None,
+    options: _Options,
+    screen: Screen,
+) -> int:
     async with AsyncExitStack() as stack:
-        if options.to_sandbox and not options.dry_run:
-            store = await stack.enter_async_context(_sandbox(latency=latency, requests_per_minute=None))
-            where: dict[str, Any] = {"store_url": store.url, "username": store.username, "api_key": store.api_key}
-            screen.say(f"A sandbox on this machine; nothing reaches Neto. Its page, while this runs: {store.url}/\n")
-        elif options.to_sandbox:
-            where = {"store_url": "http://127.0.0.1", "api_key": "none"}
-        else:
-            where = credentials_from_env()
-        settings = Settings(**where, **limits)
-        options = evolve(options, earlier=await asyncio.to_thread(_earlier, options, settings))
-        reports = _reports(options.report, rows, plan)
-        _show_plan(screen, rows, plan, settings, options)
-        if options.dry_run:
-            return _dry_run(plan, options, screen)
-        if options.ask and _left(plan, options, mended=True) and not click.confirm(QUESTION):
-            screen.say("Nothing was sent.")
-            return WRONG_USE
-        neto = await stack.enter_async_context(AsyncNetoClient(**where, **limits))
-        return await _send(neto, LogSource(file=rows, plan=plan), reports, options, screen)
+        if store is not None:
+            await stack.enter_async_context(store)
+            client = {**client, "store_url": store.url, "username": store.username, "api_key": store.api_key}
+            screen.say(f"\nThe sandbox's page, while this runs: {store.url}/")
+        neto = await stack.enter_async_context(AsyncNetoClient(**client))
+        return await _send(neto, source, reports, options, screen)
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm(QUESTION)
+    except click.Abort:  # Ctrl-C, or the end of the input: the cursor still stands behind the question
+        click.echo()
+        return False
 
 
 def _earlier(options: _Options, settings: Settings) -> JournalSummary | None:
@@ -448,7 +466,7 @@ def _earlier(options: _Options, settings: Settings) -> JournalSummary | None:
     if options.journal is None:
         return None
     summary = SqliteJournal(options.journal).remembered()
-    if summary is not None and summary.store != settings.store_url:
+    if summary is not None and summary.store != settings.store_url and not options.to_sandbox:
         raise ConfigurationError(
             f"{options.journal.name} is the journal of an import into {summary.store}, not {settings.store_url}; name "
             "another journal"
@@ -484,7 +502,7 @@ def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, op
     screen.plan(
         rows,
         plan,
-        store="a sandbox on this machine" if options.to_sandbox else settings.store_url,
+        store="a sandbox on this machine; nothing reaches Neto" if options.to_sandbox else settings.store_url,
         journal=options.journal,
         earlier=options.earlier,
         left=left,
@@ -634,26 +652,33 @@ def _exit_code(progress: ImportProgress) -> int:
 
 @contextmanager
 def _stopped_by_signals(run: ImportRun, screen: Screen, again: str | None) -> Iterator[None]:
-    """Take no more rows after the first Ctrl-C or request to end, and end at once at the second."""
+    """
+    Take no more rows after a Ctrl-C or a request to end; end at once at a Ctrl-C after that.
+
+    Supervisors send requests of two kinds at once, and kill whom they don't want to wait for.
+    """
     if sys.platform == "win32":  # pragma: no cover (its event loop takes no signal handlers: Ctrl-C ends at once there)
         yield
         return
     loop = asyncio.get_running_loop()
-    presses = itertools.count()
+    stopping = False
 
-    def pressed() -> None:
-        if next(presses):
+    def asked(number: int) -> None:
+        nonlocal stopping
+        if stopping and number == signal.SIGINT:
             with suppress(OutputError):
                 screen.ended_at_once(again)
             os._exit(STOPPED)
-        run.stop()
-        with suppress(OutputError):
-            screen.say("Stopping: no more rows are sent, the calls under way are awaited. Ctrl-C again ends at once.")
+        if not stopping:
+            stopping = True
+            run.stop()
+            with suppress(OutputError):
+                screen.stopping(run.progress.in_flight)
 
     # One that is ignored, as under nohup, stays so.
     heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
     for number in heard:
-        loop.add_signal_handler(number, pressed)
+        loop.add_signal_handler(number, asked, number)
     try:
         yield
     finally:

@@ -215,6 +215,13 @@ class Screen:
         stopped = progress.not_sent > 0 or error is not None
         self._what_next(journal, again, stopped=stopped, kept=to_sandbox or not progress.added)
 
+    def stopping(self, in_flight: int) -> None:
+        """Say that no more is sent, and what is still awaited."""
+        awaited = (
+            f"; awaiting {_counted(in_flight, 'call')} under way. Ctrl-C again ends at once, with their rows in doubt"
+        )
+        self.say(f"Stopping: no more rows are sent{awaited if in_flight else ''}.")
+
     def ended_at_once(self, again: str | None) -> None:
         """Say so, and what to do next, when nothing is awaited any more; ``again`` where a journal is kept."""
         self.console.show_cursor()  # the bar of the progress hides it

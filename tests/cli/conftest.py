@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,11 +49,12 @@ class Command:
         stdin: bytes | None = b"",
         out: str | None = "read",
         err: str | None = "read",
+        terminal: str | None = None,
         longest_file: int | None = None,
         bound_by_modes: bool = False,
         **environment: str,
     ) -> None:
-        """Start it; a stream that is None is closed, and the others are `starter`'s."""
+        """Start it; a stream that is None is closed, and the others are `starter`'s, unless it has a terminal."""
         given = self.folder / "in"
         given.write_bytes(stdin or b"")
         if store is not None:
@@ -64,6 +66,7 @@ class Command:
             "stdin": None if stdin is None else str(given),
             "out": out,
             "err": err,
+            "terminal": terminal,
             "longest_file": longest_file,
             "bound_by_modes": bound_by_modes,
         }
@@ -91,7 +94,9 @@ def starter() -> Iterator[subprocess.Popen[bytes]]:
     """Start the program that makes the processes."""
     if not hasattr(os, "fork"):
         pytest.skip("the processes are forked")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NETO_")}
+    # A test says what the store is, and how the screen is.
+    unsaid = re.compile("NETO_|COLUMNS|LINES|TERM|TTY_|NO_COLOR|FORCE_COLOR")
+    environment = {name: value for name, value in os.environ.items() if not unsaid.match(name)}
     with subprocess.Popen([sys.executable, str(STARTER)], stdin=-1, stdout=-1, env=environment) as process:
         yield process
         assert process.stdin is not None

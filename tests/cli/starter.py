@@ -5,8 +5,8 @@ Run as a program it takes one order a line from standard input. For each it make
 its number, and when it has ended its exit code and what it wrote. The processes are forked from one that has everything
 imported and has no thread and no event loop yet, since most of the time of a fresh one would go into its imports.
 
-What an order may ask for: streams that are closed, a file, or a pipe that nobody reads; a limit on the length of the
-files that it writes; that modes of files bind it, though it is root.
+What an order may ask for: a terminal; streams that are closed, a file, or a pipe that nobody reads; a limit on the
+length of the files that it writes; that modes of files bind it, though it is root.
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ BOUNDING_SET_DROP, DAC_OVERRIDE, DAC_READ_SEARCH = 24, 1, 2  # prctl(2), capabil
 def become(order: dict[str, Any], pipes: list[int]) -> None:
     """Be the process that the order asks for."""
     os.environ.update(order["environment"])
-    _connect(0, order["stdin"])
-    for descriptor, name in ((1, "out"), (2, "err")):
-        if order[name] == "read":
-            os.dup2(pipes[descriptor - 1], descriptor)
-        else:
-            _connect(descriptor, order[name])
+    if order["terminal"] is not None:
+        os.login_tty(os.open(order["terminal"], os.O_RDWR))
+    else:
+        _connect(0, order["stdin"])
+        for descriptor, name in ((1, "out"), (2, "err")):
+            if order[name] == "read":
+                os.dup2(pipes[descriptor - 1], descriptor)
+            else:
+                _connect(descriptor, order[name])
     for pipe in pipes:
         os.close(pipe)
     if order["longest_file"] is not None:

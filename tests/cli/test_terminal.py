@@ -1,0 +1,222 @@
+"""The command at a terminal of 80 columns: what a person reads, and what their keys do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import termios
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from neto_async.sandbox import NetoSandbox, faults
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the terminals and processes of Linux")
+
+CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+QUICKLY = ("--batch-size", "2", "--max-concurrency", "1", "--requests-per-minute", "none")
+ROWS = 60
+
+
+@define(eq=False)
+class Terminal:
+    """A pseudo-terminal; colours and the cursor's moves are left out of what it shows."""
+
+    keyboard: int
+    device: int
+    written: bytes = b""
+    _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    @property
+    def name(self) -> str:
+        """The device, for a process that has it as its own."""
+        return os.ttyname(self.device)
+
+    @property
+    def shown(self) -> str:
+        """All that was written so far."""
+        return CONTROL.sub("", self.written.decode(errors="replace")).replace("\r\n", "\n")
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self.keyboard, keys.encode())
+
+    async def until(self, text: str) -> None:
+        """Wait until a text is shown."""
+        while text not in self.shown:
+            self._news.clear()
+            await self._news.wait()
+
+    def read(self) -> None:
+        """Take what was written."""
+        self.written += os.read(self.keyboard, 1 << 16)
+        self._news.set()
+
+
+@pytest.fixture
+async def terminal() -> AsyncIterator[Terminal]:
+    """Open a terminal."""
+    made = Terminal(*os.openpty())
+    termios.tcsetwinsize(made.device, (24, 80))
+    asyncio.get_running_loop().add_reader(made.keyboard, made.read)
+    yield made
+    asyncio.get_running_loop().remove_reader(made.keyboard)
+    os.close(made.keyboard)
+    os.close(made.device)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Give a file of logs."""
+    made = tmp_path / "calls.csv"
+    made.write_text("Notes\n" + "".join(f"note {row}\n" for row in range(ROWS)), encoding="utf-8")
+    return made
+
+
+def until_waiting(process: int) -> None:
+    """Wait until a process waits: for a key, where it has nothing else to wait for."""
+    while Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "S":
+        os.sched_yield()
+
+
+def notes_in(store: NetoSandbox) -> list[str]:
+    """Give the notes in the store, in order."""
+    return sorted((str(log.notes) for log in store.logs), key=lambda note: int(note.split()[1]))
+
+
+ANSWERS = [
+    # keys, exit code, rows in the store, what is said afterwards
+    (f"y{ENTER}", 0, ROWS, "60  added"),
+    (f"n{ENTER}", 1, 0, "Nothing was sent."),
+    (ENTER, 1, 0, "Nothing was sent."),
+    (CTRL_C, 1, 0, "Nothing was sent."),
+    (CTRL_D, 1, 0, "Nothing was sent."),
+]
+
+
+@pytest.mark.parametrize(("keys", "code", "sent", "says"), ANSWERS)
+async def test_the_question(  # noqa: PLR0917
+    run: Any, store: NetoSandbox, terminal: Terminal, file: Path, keys: str, code: int, sent: int, says: str
+) -> None:
+    """At a terminal it asks before it sends, and sends for a yes alone; Ctrl-C, pressed once, is a no."""
+    await run.start("import", str(file), *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
+    await terminal.until("Send them? What is added can't be deleted through the API [y/N]: ")
+    until_waiting(run.process)
+    assert 0 == store.call_count
+    terminal.type(keys)
+    ran = await run.ended()
+    await terminal.until(says)
+
+    assert (code, sent) == (ran.code, store.log_count)
+    assert "Traceback" not in terminal.shown
+
+
+async def test_no_question(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+    """It does not ask where ``--yes`` answers already, where nothing is left to send, or for a sandbox."""
+    for words in (["--yes"], [], ["--sandbox"]):
+        ran = await run("import", str(file), *words, *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
+        assert (0, ROWS) == (ran.code, store.log_count)
+
+    assert "Send them?" not in terminal.shown
+
+
+async def begun(run: Any, store: NetoSandbox, file: Path, *words: str, **options: Any) -> asyncio.Event:
+    """Start an import whose fifth call is answered when it may be, and wait until it is under way."""
+    release = asyncio.Event()
+    store.faults.next(None, None, None, None, faults.Late(until=release))
+    await run.start("import", str(file), "--yes", *QUICKLY, *words, store=store, **options)
+    await store.until(lambda: store.log_count == 9)
+    return release
+
+
+async def gone_on_with(run: Any, store: NetoSandbox, file: Path, *words: str) -> int:
+    """Import what is left; see that every row is in the store once, and give the number of those in doubt."""
+    ran = await run("import", str(file), *QUICKLY, "--json", *words, store=store)
+    assert [f"note {row}" for row in range(ROWS)] == notes_in(store)
+    assert ROWS == ran.summary["added"] + ran.summary["unknown"]
+    return ran.summary["unknown"]
+
+
+async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+    """Ctrl-C stops: the call under way is awaited, then it is said what is left, and which command goes on."""
+    release = await begun(run, store, file, terminal=terminal.name, TERM="xterm")
+    terminal.type(CTRL_C)
+    await terminal.until("no more rows are sent; awaiting 1 call under way. Ctrl-C again")
+    release.set()
+    ran = await run.ended()
+    await terminal.until("To go on with what is left, nothing twice:\n  neto-async import ")
+
+    assert 4 == ran.code
+    assert [True, True] == [said in terminal.shown for said in (" 9  added", "51  not sent")]
+    assert 0 == await gone_on_with(run, store, file)
+
+
+async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+    """A second Ctrl-C ends at once, says so and which command goes on; the rows of the call under way are in doubt."""
+    release = await begun(run, store, file, terminal=terminal.name, TERM="xterm")
+    terminal.type(CTRL_C)
+    await terminal.until("Stopping: ")
+    terminal.type(CTRL_C)
+    ran = await run.ended()
+    await terminal.until("To go on with what is left, nothing twice:\n  neto-async import ")
+    release.set()
+
+    assert 4 == ran.code
+    assert "Ended at once: the rows of the calls under way may be in the store or not." in terminal.shown
+    assert terminal.written.count(b"\x1b[?25l") <= terminal.written.count(b"\x1b[?25h"), "the cursor is shown again"
+    assert 2 == await gone_on_with(run, store, file)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+async def test_ctrl_c_twice_without_a_terminal(run: Any, store: NetoSandbox, file: Path, first: signal.Signals) -> None:
+    """The same where the output is a pipe, and where a supervisor had asked for the end before."""
+    output, writing = os.pipe()
+    release = await begun(run, store, file, out=f"/proc/{os.getpid()}/fd/{writing}")
+    os.close(writing)
+    os.kill(run.process, first)
+    shown = b""
+    while b"Stopping: no more rows are sent; awaiting 1 call under way. Ctrl-C again ends at once" not in shown:
+        shown += await asyncio.to_thread(os.read, output, 1 << 16)
+    os.kill(run.process, signal.SIGINT)
+    ran = await run.ended()
+    release.set()
+    shown += os.read(output, 1 << 16)
+    os.close(output)
+
+    assert (4, "") == (ran.code, ran.err)
+    again = f"To go on with what is left, nothing twice:\n  neto-async import {file} --yes {' '.join(QUICKLY)}\n"
+    assert shown.decode().endswith(again)
+    assert 2 == await gone_on_with(run, store, file)
+
+
+async def test_requests_to_end(run: Any, store: NetoSandbox, file: Path) -> None:
+    """However often a supervisor asks for the end, the calls under way are awaited, and nothing is in doubt."""
+    release = await begun(run, store, file)
+    for request in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+        os.kill(run.process, request)
+    os.kill(run.process, signal.SIGCONT)
+    release.set()
+    ran = await run.ended()
+
+    assert (4, 1) == (ran.code, ran.out.count("Stopping: "))
+    assert "To go on with what is left" in ran.out
+    assert 0 == await gone_on_with(run, store, file)
+
+
+async def test_ctrl_c_without_a_journal(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+    """Where nothing is remembered, no command is said to go on."""
+    await begun(run, store, file, "--no-journal", terminal=terminal.name, TERM="xterm")
+    for waits_for in ("Stopping: ", "Ended at once"):
+        terminal.type(CTRL_C)
+        await terminal.until(waits_for)
+    ran = await run.ended()
+
+    assert 4 == ran.code
+    assert "To go on" not in terminal.shown
