@@ -56,6 +56,7 @@ class Handed:
         handed_in: It reached the client.
         outcomes: What the program was told.
         unheard: Its caller was cancelled, or got an exception: it may have been told nothing.
+        ran_out: Its caller's patience was over when it was told.
     """
 
     text: str | None
@@ -65,6 +66,7 @@ class Handed:
     handed_in: bool = False
     outcomes: list[Outcome] = field(factory=list)
     unheard: bool = False
+    ran_out: bool = False
 
     def told(self, outcome: Outcome) -> None:
         assert self.context is outcome.context
@@ -92,21 +94,30 @@ INVALID: tuple[Any, ...] = ({"Notes": 5}, {"Bogus": "x"}, {}, {"notes": "\x00"},
 
 
 class Callers:
-    """One program: some callers of one client, and what became of their records."""
+    """
+    One program: some callers of one client, and what became of their records.
 
-    def __init__(self, draw: random.Random, settings: Settings) -> None:
+    Args:
+        draw: Decides.
+        settings: Those of the client.
+        rough: Callers break off and close early, and hand in much that is bad; else they do as in a week of use.
+    """
+
+    def __init__(self, draw: random.Random, settings: Settings, *, rough: bool) -> None:
         self.draw = draw
+        self.rough = rough
         self.settings = settings
         self.watch: Watch
         self.neto: AsyncNetoClient
         self.records: list[Handed] = []
         self.runs = 0
+        self.left_early: set[str] = set()  # runs that were broken off or stopped by their callers
         self.singles: dict[Any, Handed] = {}  # by the task that adds it
         self.rates = {
-            "poison": draw.choice([0, 0.02, 0.3, 1.0]) if draw.random() < 0.5 else 0,
-            "firewalled": draw.choice([0, 0, 0.02, 0.3]),
+            "poison": draw.choice([0, 0.02] + [0, 0.3, 1.0] * rough) if draw.random() < 0.5 else 0,
+            "firewalled": draw.choice([0, 0, 0.02] + [0.3] * rough),
             "long": draw.choice([0, 0, 0.05]),
-            "moody": draw.choice([0, 0, 0.05, 0.5]),
+            "moody": draw.choice([0, 0, 0.05] + [0.5] * rough),
             "invalid": draw.choice([0, 0.1]),
         }
 
@@ -137,11 +148,12 @@ class Callers:
         return self.draw.choice([CustomerLog(notes=text, **more), *mappings])
 
     def some(self, owner: str) -> list[Handed]:
-        return [self.record(owner) for _ in range(self.draw.choice([0, 1, 2, 5, 20, 70]))]
+        size = self.settings.batch_size
+        return [self.record(owner) for _ in range(self.draw.choice([0, 1, 2, 5, 20, 70, 3 * size, 9 * size]))]
 
     def source(self, records: list[Handed], *, finite: bool) -> tuple[Any, type[BaseException] | None]:
         """Give a source of the records, and what it raises at last."""
-        raises = self.draw.choice([StrangeError, OSError]) if self.draw.random() < 0.15 else None
+        raises = self.draw.choice([StrangeError, OSError]) if self.draw.random() < self.seldom(0.15) else None
         kind = self.draw.choice(["list", "sync", "async", "slow"] + ([] if finite else ["idle"]))
         if kind == "list":
             return Listed(records), None
@@ -171,12 +183,18 @@ class Callers:
         if raises is not None:
             raise raises
 
+    def seldom(self, rate: float) -> float:
+        return rate if self.rough else rate / 10
+
+    async def wait_to_begin(self) -> None:
+        await asyncio.sleep(self.draw.random() * self.draw.choice([0, 0, 1, 5, 5 if self.rough else 600]))
+
     # -- single adds --------------------------------------------------------------------------------------------
 
     async def single(self) -> None:
         handed = self.record("s")
-        await asyncio.sleep(self.draw.choice([0, 0, 1, 5]) * self.draw.random())
-        give_up_after = self.draw.choice([None, 0.05, 1, 30, 500])
+        await self.wait_to_begin()
+        give_up_after = self.draw.choice([None, 30, 500] + [0.05, 1] * self.rough)
         item = handed.item if handed.context is None else handed.item[0]
         handed.handed_in = True
         self.singles[asyncio.current_task()] = handed
@@ -189,7 +207,9 @@ class Callers:
         except asyncio.CancelledError:
             handed.unheard = True
             raise
-        allowed = (give_up_after or self.settings.give_up_after) + self.settings.timeout + GRACE
+        patience = give_up_after or self.settings.give_up_after
+        handed.ran_out = now() - began > patience - PATIENCE
+        allowed = patience + self.settings.timeout + GRACE
         assert now() - began <= allowed + PATIENCE, f"{handed.text}: waited {now() - began:.1f} s, allowed {allowed} s"
 
     def note_cancelled(self, task: Any) -> None:
@@ -206,7 +226,7 @@ class Callers:
     async def bulk(self) -> None:
         records = self.some(self.named())
         source, raises = self.source(records, finite=True)
-        await asyncio.sleep(self.draw.random() * self.draw.choice([0, 5]))
+        await self.wait_to_begin()
         for handed in records:
             handed.unheard = True
         try:
@@ -221,25 +241,32 @@ class Callers:
             handed.told(outcome)
 
     async def imported(self) -> None:
-        records = self.some(self.named())
+        name = self.named()
+        records = self.some(name)
         source, raises = self.source(records, finite=False)
-        await asyncio.sleep(self.draw.random() * self.draw.choice([0, 5]))
-        run = self.neto.import_customer_logs(
-            source, read_on=self.draw.random() < 0.2, max_rejected=self.draw.choice([None, None, None, 0, 3])
-        )
+        await self.wait_to_begin()
+        max_rejected = self.draw.choice([None, None, None, 0, 3])
+        run = self.neto.import_customer_logs(source, read_on=self.draw.random() < 0.2, max_rejected=max_rejected)
         taken: list[Outcome] = []
+        ended = False
         try:
-            async with asyncio.timeout(self.draw.choice([0.0, 3.0, 60.0, 600.0])), run:
-                await self.iterate(run, taken)
+            async with (
+                asyncio.timeout(self.draw.choice([0.0, 3.0, 60.0, 600.0] if self.rough else [60.0, 9_000.0])),
+                run,
+            ):
+                ended = await self.iterate(run, taken)
         except TimeoutError:
             pass
         except (StrangeError, OSError) as raised:
             assert type(raised) in {raises, StrangeError}, "an exception that nobody raised"  # noqa: PT017
         finally:
+            if not ended:
+                self.left_early.add(name)
             self.note(run, records, [*taken, *run.unread])
 
-    async def iterate(self, run: Any, taken: list[Outcome]) -> None:
-        enough = self.draw.choice([1, 5, 10_000, 10_000])
+    async def iterate(self, run: Any, taken: list[Outcome]) -> bool:
+        """Take the outcomes of a run; True where it came to its end by itself."""
+        enough = self.draw.choice([1, 5, 100_000] if self.rough else [5, *[100_000] * 9])
         waits = self.draw.choice([None, 0.0, 0.3])
         size, calls = self.settings.batch_size, self.settings.max_concurrency
         async for outcome in run:
@@ -255,6 +282,7 @@ class Callers:
                     case "raise":
                         raise StrangeError
                 run.stop()
+        return len(taken) < enough
 
     def note(self, run: Any, records: list[Handed], outcomes: list[Outcome]) -> None:
         progress = run.progress
@@ -281,11 +309,12 @@ class Callers:
         assert [] == late, "a flush that did not wait for what was handed in before"
 
     async def closed(self) -> None:
-        await asyncio.sleep(self.draw.random() * self.draw.choice([1, 20, 200]))
+        await asyncio.sleep(self.draw.random() * self.draw.choice([1, 20, 200] if self.rough else [20, 900, 9_000]))
         await self.close(self.draw.choice([0.0, 0.5, 5.0, 30.0, 500.0]))
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - that of `aclose`
         began, first = now(), self.neto._closing is None
+        self.watch.closing = True
         try:
             await self.neto.aclose(timeout=timeout)
         finally:
@@ -294,9 +323,10 @@ class Callers:
 
     async def body_raises(self) -> None:
         """Leave the client's own block by an exception."""
-        await asyncio.sleep(self.draw.random() * 30)
+        await asyncio.sleep(self.draw.random() * (30 if self.rough else 900))
         try:
             async with self.neto:
+                self.watch.closing = True
                 raise StrangeError  # noqa: TRY301
         except StrangeError:
             self.watch.closed = True
@@ -304,8 +334,9 @@ class Callers:
     def works(self) -> list[Any]:
         kinds = [self.single] * 6 + [self.bulk] * 2 + [self.imported] * 3 + [self.flushed]
         works = [self.draw.choice(kinds) for _ in range(self.draw.choice([1, 3, 8, 20]))]
-        if self.draw.random() < 0.2:
-            works += [self.single] * 30
-        if self.draw.random() < 0.4:
+        if self.draw.random() < 0.3:
+            # Both lanes at once, and for long.
+            works += [self.single] * self.draw.choice([10, 30, 100]) + [self.imported, self.bulk]
+        if self.draw.random() < (0.4 if self.rough else 0.2):
             works += self.draw.choices([self.closed, self.body_raises], weights=[4, 1], k=self.draw.choice([1, 1, 2]))
         return works

@@ -22,9 +22,10 @@ sys.path.append(str(Path(__file__).parents[1] / "sending"))
 from callers import Callers, Handed
 from faulty_store import Fate, FaultyStore, OddError, utcnow
 from virtual import run
-from watch import Watch
+from watch import Watch, owner_of
 
 from neto_async import Added, AsyncNetoClient, Invalid, NotSent, Outcome, Rejected, Unknown
+from neto_async.outcomes import NotSentCause
 from neto_async.sending.clock import LoopClock
 from neto_async.sending.engine import Engine
 from neto_async.sending.quota import quota_for
@@ -45,15 +46,17 @@ class Schedule:
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(f"{seed} settings")
         self.chance = random.Random(f"{seed} cancelling")
-        self.store = FaultyStore(random.Random(f"{seed} network"), self.draw.choice(["json", "xml"]))
+        rough_store, self.rough = self.draw.random() < 0.2, self.draw.random() < 0.2
+        wire_format = self.draw.choice(["json", "xml"])
+        self.store = FaultyStore(random.Random(f"{seed} network"), wire_format, rough=rough_store)
         self.neto = self.client(seed)
-        self.callers = Callers(random.Random(f"{seed} callers"), self.neto._settings)
+        self.callers = Callers(random.Random(f"{seed} callers"), self.neto._settings, rough=self.rough)
         self.callers.neto, self.callers.watch = self.neto, self.watch
         self.errors: list[Any] = []  # what reached the loop's handler
         self.tasks: list[asyncio.Task[None]] = []
         self.cancelled: set[asyncio.Task[None]] = set()
         self.victims: list[asyncio.Task[None]] = []  # those that may be cancelled
-        self.cancelling = self.draw.choice([0.0, 0.0, 0.1, 0.5])
+        self.cancelling = self.draw.choice([0.0, 0.0, 0.1, 0.5] if self.rough else [0.0, 0.0, 0.0, 0.01])
 
     def client(self, seed: int) -> AsyncNetoClient:
         """Make a real client whose engine stands on virtual time, and whose calls and quota are watched."""
@@ -66,9 +69,9 @@ class Schedule:
             batch_size=draw.choice([1, 2, 3, 7, 25, 100]),
             max_batch_bytes=draw.choice([300, 700, 3_000, 1_000_000]),
             max_concurrency=draw.choice([1, 2, 4, 9]),
-            requests_per_minute=draw.choice([None, 400, 60, 7, 1, 0.4]),
-            timeout=draw.choice([1.0, 20.0, 60.0]),
-            give_up_after=draw.choice([2.0, 100.0, 300.0]),
+            requests_per_minute=draw.choice([None, 400, 60, 7] + [1, 0.4] * self.rough),
+            timeout=draw.choice([20.0, 60.0] + [1.0] * self.rough),
+            give_up_after=draw.choice([100.0, 300.0] + [2.0] * self.rough),
             isolate_rejections=draw.random() < 0.8,
         )
         neto._transport._owned = draw.random() < 0.5  # closing it breaks its calls, as with a client of its own
@@ -162,10 +165,14 @@ class Schedule:
             case Rejected():
                 assert not log_ids, said
                 self.check_rejected(text, said)
-            case NotSent():
+            case NotSent(cause=cause):
                 assert not log_ids, said
                 assert handed.flaw != "invalid", said
                 self.check_not_sent(text, said)
+                assert self.explains(cause, handed), said
+                assert (outcome.retry_after is not None) == (cause is NotSentCause.RATE_LIMITED), said
+        assert outcome.safe_to_resend is not bool(log_ids) or isinstance(outcome, Unknown), said
+        assert not (outcome.safe_to_resend and self.known(text) is Fate.UNKNOWABLE), said
         if not isinstance(outcome, Invalid):
             assert self.watch.attempts[text] == len(outcome.attempts), said
 
@@ -189,6 +196,25 @@ class Schedule:
             assert self.neto._settings.isolate_rejections, said
         if fate is Fate.TOO_LARGE:
             assert not alone, said
+
+    def explains(self, cause: NotSentCause, handed: Handed) -> bool:
+        """Say whether what happened is a reason of this kind for a record not to be sent."""
+        owner = owner_of(handed.text or "")
+        seen = Counter(delivery.fate for delivery in self.watch.deliveries)
+        mine = {delivery.fate for delivery in self.watch.deliveries if owner_of(delivery.texts[0]) == owner}
+        return {
+            NotSentCause.CLOSED: self.watch.closing,
+            NotSentCause.KEY_REFUSED: Fate.KEY_REFUSED in seen,
+            NotSentCause.RATE_LIMITED: Fate.LIMITED in seen,
+            NotSentCause.GAVE_UP: Fate.NEVER_LEFT in mine
+            if owner != "s"
+            else handed.ran_out or Fate.NEVER_LEFT in seen,
+            NotSentCause.WRONG_ADDRESS: bool(mine & {Fate.BLOCKED, Fate.REDIRECTED}),
+            NotSentCause.REFUSED_WHOLE: bool(mine & {Fate.REFUSED, Fate.TOO_LARGE, Fate.BLOCKED}),
+            NotSentCause.IN_DOUBT: owner != "s" and seen[Fate.UNKNOWABLE] >= 3,
+            NotSentCause.TOO_MANY_REJECTED: bool(mine & {Fate.REFUSED, Fate.TOO_LARGE, Fate.BLOCKED}),
+            NotSentCause.STOPPED: owner in self.callers.left_early,
+        }[cause]
 
     def check_statistics(self) -> Counter[str]:
         """Hold that the client's own counts are those of its callers and of the store."""
@@ -218,11 +244,17 @@ class Schedule:
         for name, fate in (("Added", Fate.ADDED), ("Unknown", Fate.UNKNOWABLE)):
             lost = [handed for handed in singles if not handed.outcomes and self.known(handed.text or "") is fate]
             assert len(lost) == counted.unawaited.get(name, 0), f"{name}: an outcome that nobody counted"
-        return told
+        causes = [
+            outcome.cause.name
+            for handed in self.callers.records
+            for outcome in handed.outcomes
+            if hasattr(outcome, "cause")
+        ]
+        return told + Counter(causes)
 
 
 def simulate(seed: int, *, aloud: bool = False) -> Counter[str]:
-    """Play one schedule, compare, and count the outcomes by kind; where it fails, say how to play it again."""
+    """Play one schedule, compare, and count outcomes and causes; where it fails, say how to play it again."""
     logging.getLogger("neto_async").setLevel(logging.CRITICAL)
     schedule = Schedule(seed)
     try:
@@ -242,7 +274,10 @@ def main(first: int, last: int | None = None) -> None:
     total: Counter[str] = Counter()
     for seed in range(first, first + 1 if last is None else last):
         total += simulate(seed, aloud=last is None)
-    print(dict(total), f"{time.perf_counter() - began:.1f} s")  # noqa: T201
+    records = sum(total[kind.__name__] for kind in (Added, Rejected, Invalid, NotSent, Unknown))
+    for name, count in total.most_common():
+        print(f"{name:18} {count:9}" + ("" if name == "calls" else f" {count / records:7.1%}"))  # noqa: T201
+    print(f"{time.perf_counter() - began:.1f} s")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Watch:
         self.attempts: Counter[str] = Counter()
         self.left: Counter[str] = Counter()
         self.cancelled: dict[str, int] = {}  # single adds whose caller was cancelled, and at which step
-        self.closed = False
+        self.closing = self.closed = False
         self.on_end: Callable[[], None] = lambda: None
 
     def tick(self) -> int:
