@@ -5,8 +5,8 @@ A client waits for two kinds of things. What the network does takes its own time
 deadline is in the event loop's time, which nothing here touches. What the client waits for by itself (a pause that the
 store asked for, the spaces between calls, a place in the quota, a wait before the next attempt) is in its clock's time.
 That time skips to the next of its timers when three things hold: hurrying was asked for, a client waits for nothing
-but time, and no client has a call in flight. So timers run out in their order, and whatever gives up after 10 s does so
-before a pause of 60 s is over; and a record that waits beside a call never gives up because of what was skipped.
+but time, and no call of any client is under way. So timers run out in their order, and whatever gives up after 10 s
+does so before a pause of 60 s is over; and a record that waits beside a call never gives up for what was skipped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NetoTime:
     def __init__(self) -> None:
         self.skipped: float = 0.0
         self._hurried = False
-        self._engines: list[Engine] = []
+        self._engines: list[_Watched] = []
         self.timers: set[_Timer] = set()  # those that are neither over nor cancelled
         self._lock = threading.RLock()  # held for a moment, and never while anything is waited for
 
@@ -53,24 +53,35 @@ class NetoTime:
         """Let seconds pass at once: "a minute later"."""
         with self._lock:
             self.skipped += seconds
-            for timer in sorted(self.timers, key=lambda timer: timer.when):
-                with suppress(RuntimeError):  # its loop is closed
-                    timer.loop.call_soon_threadsafe(timer.arm)
+        self._in_each_loop(self._arm_again)
 
     def hurry(self) -> None:
         """Skip from now on whatever clients wait for by themselves."""
         self._hurried = True
+        self._in_each_loop(self.look)
 
     def look(self) -> None:
         """Skip to the next timer, if there is nothing else to wait for."""
         with self._lock:
-            found = [engine.statistics() for engine in self._engines]
-            if not self._hurried or any(one.in_flight for one in found):
+            calls = sum(engine.under_way for engine in self._engines)
+            waits = {engine.statistics().waiting_on for engine in self._engines}
+            if calls or not self._hurried or waits.isdisjoint(WAITS):
                 return
-            if any(one.waiting_on in WAITS for one in found):
-                self.timers -= {timer for timer in tuple(self.timers) if timer.loop.is_closed()}
-                nearest = min((timer.when for timer in tuple(self.timers)), default=0.0)
-                self.skip(max(nearest - self.monotonic(), 0.0))
+            self.timers -= {timer for timer in tuple(self.timers) if timer.loop.is_closed()}
+            seconds = min((timer.when for timer in tuple(self.timers)), default=0.0) - self.monotonic()
+            if seconds > 0:
+                self.skip(seconds)
+
+    def _in_each_loop(self, do: Callable[[], None]) -> None:
+        for loop in {timer.loop for timer in tuple(self.timers)}:
+            with suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(do)
+
+    def _arm_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        for timer in sorted(self.timers, key=lambda timer: timer.when):
+            if timer.loop is loop:
+                timer.arm()
 
     def engine(self, settings: Settings, transport: Transport) -> Engine:
         """Make the engine of a client that lives in this time."""
@@ -103,6 +114,11 @@ class _Watched(Engine):
         super().__init__(settings, transport, clock=shared)
         self._shared = shared
 
+    @property
+    def under_way(self) -> int:
+        """Calls that have not ended, those that were left to themselves included."""
+        return len(self._tasks)
+
     def _pump(self) -> None:
         super()._pump()
         asyncio.get_running_loop().call_soon(self._shared.look)
@@ -121,8 +137,6 @@ class _Timer:
 
     def arm(self) -> None:
         """Leave the callback with the loop, for what remains of its time; due ones keep their order."""
-        if self not in self._shared.timers:
-            return
         if self._handle is not None:
             self._handle.cancel()
         seconds = self.when - self._shared.monotonic()

@@ -51,7 +51,7 @@ def make_neto_store(
     try:
         from neto_async.integrations.testing import NetoStore  # noqa: PLC0415 - see above
     except ImportError as missing:
-        pytest.fail(str(missing), pytrace=False)
+        raise pytest.fail.Exception(str(missing), pytrace=False) from None
     stores = request.node.stash.setdefault(STORES, [])
     with ExitStack() as running:
 
