@@ -26,14 +26,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from attrs import asdict, define, field
+from attrs import asdict, define, evolve, field
 
 from neto_async import AsyncNetoClient, ConfigurationError, ImportProgress, NetoError
 from neto_async.importing import ColumnMapping, LogSource, Plan, RowFile, make_plan, open_binary, open_rows
 from neto_async.importing.reports import Reports
 from neto_async.importing.run import ImportRun
 
-__all__ = ["REPORTS", "Imports", "Job", "RefusedFileError", "State", "TooLargeError"]
+__all__ = ["KINDS", "REPORTS", "Imports", "Job", "RefusedFileError", "State", "TooLargeError", "mapping_for"]
+
+KINDS = {path.stem: ColumnMapping.from_toml(path) for path in sorted(Path(__file__).parent.glob("mappings/*.toml"))}
+"""The kinds of file that this service knows, beside those whose columns are named as Neto's."""
 
 REPORTS = ("added.csv", "rejected.csv", "unknown.csv", "not_sent.csv")
 
@@ -308,6 +311,26 @@ class Imports:
             job.state, job.reason = State.STOPPED, run.progress.stop_reason or ""
         else:
             job.state = State.ENDED
+
+
+def mapping_for(kind: str, timezone: str) -> ColumnMapping:
+    """
+    Give the mapping of a kind of file.
+
+    Args:
+        kind: One of `KINDS`, or empty where columns are named as Neto's.
+        timezone: Of times that name none, where the kind does not say; empty refuses such times.
+
+    Raises:
+        RefusedFileError: There is no such kind, or no such zone.
+    """
+    if kind and kind not in KINDS:
+        raise RefusedFileError(f"there is no kind of file called {kind}")
+    mapping = KINDS.get(kind, ColumnMapping())
+    try:
+        return mapping if mapping.timezone or not timezone else evolve(mapping, timezone=timezone)
+    except ConfigurationError as error:
+        raise RefusedFileError(str(error)) from None
 
 
 async def _opened(job: Job, file: Any) -> LogSource:

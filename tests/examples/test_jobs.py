@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from examples.jobs import Imports, Job, RefusedFileError, State, TooLargeError
+from examples import jobs
+from examples.jobs import Imports, Job, RefusedFileError, State, TooLargeError, mapping_for
 from neto_async.importing import ColumnMapping
 from neto_async.sandbox import faults
 
@@ -226,3 +227,24 @@ def test_a_job_keeps_to_its_reports(tmp_path: Path):
     assert tmp_path / "reports" / "added.csv" == job.report("added.csv")
     (tmp_path / "journal").touch()
     assert [None] * 3 == [job.report(name) for name in ("../journal", "rejected.csv", ".journal")]
+
+
+async def test_the_export_that_is_beside_the_examples_is_a_kind(store, connect, tmp_path):
+    """Every row of crm-export.csv makes a log with the mapping of its name, whatever zone the browser is in."""
+    imports = Imports(await connect(store), tmp_path)
+    await imports.resume()
+    export = Path(jobs.__file__).with_name("crm-export.csv")
+
+    job = await imports.add(export.name, pieces(export.read_bytes()), mapping_for("crm-export", "Europe/Berlin"))
+
+    preview = await imports.preview(job)
+    assert (300, 300, 8) == (preview["rows"], preview["valid"], len(preview["columns"]))
+
+
+@pytest.mark.parametrize(("kind", "zone", "words"), [("fax", "", "kind"), ("", "Mars/Olympus", "zone")])
+def test_a_kind_or_zone_that_is_not_there_is_refused(kind, zone, words):
+    """The text says which of the two; without either, times need a zone of their own."""
+    with pytest.raises(RefusedFileError, match=words):
+        mapping_for(kind, zone)
+
+    assert (ColumnMapping(), MAPPING) == (mapping_for("", ""), mapping_for("", "Australia/Sydney"))

@@ -1,0 +1,136 @@
+"""
+The FastAPI service ended in the middle of an import, and started again.
+
+The law: each row is in the store exactly once, save those that unknown.csv names, each of which is there at most once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import signal
+from typing import Any
+
+import pytest
+from served import Service, saved, table
+
+from neto_async.sandbox import NetoSandbox, faults
+
+ROWS = 1200
+
+
+async def began(service: Service, store: NetoSandbox, logs: int = 201) -> str:
+    """Begin an import, and wait until it is in the middle."""
+    job = (await service.upload("calls.csv", table(ROWS))).json()["id"]
+    async with asyncio.timeout(30):
+        await store.until(lambda: store.log_count >= logs)
+    assert store.log_count < ROWS
+    return job
+
+
+async def check(service: Service, store: NetoSandbox, job: str) -> set[str]:
+    """Watch an import to its end and hold it to the law; give the rows in doubt."""
+    status = await service.settled(job)
+    assert "ended" == status["state"]
+    assert ROWS == status["progress"]["added"] + status["progress"]["unknown"]
+    assert status["progress"]["replayed"] > 0
+    notes = {}
+    for name in ("added.csv", "unknown.csv"):
+        report = (await service.http.get(f"/imports/{job}/reports/{name}")).text
+        notes[name] = [row["Notes"] for row in csv.DictReader(report.splitlines())]
+    assert {f"row {row}" for row in range(ROWS)} == {*notes["added.csv"], *notes["unknown.csv"]}
+    assert ROWS == len(notes["added.csv"]) + len(notes["unknown.csv"])
+    counts = saved(store)
+    assert {1} == {counts[note] for note in notes["added.csv"]}
+    assert {counts[note] for note in notes["unknown.csv"]} <= {0, 1}
+    return set(notes["unknown.csv"])
+
+
+async def test_a_restart_goes_on(service, store):
+    """At SIGTERM no more rows are taken and what is under way is awaited: nothing is in doubt afterwards."""
+    job = await began(service, store)
+    code = await service.end(signal.SIGTERM)
+    left = ROWS - store.log_count
+    assert left > 0
+
+    await service.start()
+    assert set() == await check(service, store, job)
+
+    assert code in {0, -signal.SIGTERM}
+    assert not [line for line in service.said if "Traceback" in line or "ERROR" in line]
+
+
+async def test_a_restart_awaits_the_call_under_way(service, store):
+    """A call that the store answers only after SIGTERM is awaited, and its rows are known to be added."""
+    answered = asyncio.Event()
+    job = (await service.upload("calls.csv", table(ROWS), start=False)).json()["id"]
+    store.faults.next(None, faults.Late(until=answered))
+    await service.http.post(f"/imports/{job}/start")
+    async with asyncio.timeout(30):
+        await store.until(lambda: any(call.fault is not None for call in store.calls))
+
+    ending = asyncio.create_task(service.end(signal.SIGTERM))
+    async with asyncio.timeout(30):
+        await service.heard("Shutting down")
+    answered.set()
+    await ending
+
+    await service.start()
+    assert set() == await check(service, store, job)
+
+
+async def test_a_page_that_watches_does_not_hold_the_server(service, store):
+    """At SIGTERM the event stream ends by itself, with the import still running, and no request is cancelled."""
+    job = await began(service, store)
+    watching = asyncio.create_task(service.settled(job))
+    async with asyncio.timeout(30):
+        await service.http.get("/health")
+
+    await service.end(signal.SIGTERM)
+
+    assert "running" == (await watching)["state"]
+    assert not [line for line in service.said if "Cancel" in line]
+
+
+async def test_a_call_that_never_ends_is_in_doubt_by_name(service, store):
+    """Where the store does not answer within the grace, the server ends all the same, and names those rows."""
+    job = (await service.upload("calls.csv", table(ROWS), start=False)).json()["id"]
+    store.faults.next(None, faults.Silence())
+    await service.http.post(f"/imports/{job}/start")
+    async with asyncio.timeout(30):
+        await store.until(lambda: any(call.fault is not None for call in store.calls))
+    await service.end(signal.SIGTERM)
+
+    await service.start()
+    assert 100 == len(await check(service, store, job))
+
+
+@pytest.mark.parametrize("saves_first", [True, False])
+async def test_a_killed_service_names_what_is_in_doubt(service, store, saves_first):
+    """After kill -9 the rows of calls that had no answer are in doubt, whether the store saved them or not."""
+    job = (await service.upload("calls.csv", table(ROWS), start=False)).json()["id"]
+    held: Any = faults.Late(until=asyncio.Event(), saves_first=saves_first)
+    store.faults.next(None, None, held)
+    await service.http.post(f"/imports/{job}/start")
+    async with asyncio.timeout(30):
+        await store.until(lambda: any(call.fault is not None for call in store.calls) and store.log_count > 500)
+    assert -signal.SIGKILL == await service.end(signal.SIGKILL)
+
+    await service.start()
+    in_doubt = await check(service, store, job)
+
+    assert len(in_doubt) >= 100
+    assert (saved(store).keys() >= in_doubt) is saves_first
+
+
+async def test_killed_again_and_again(service, store):
+    """Three kills at whatever instant, and the law holds."""
+    job = await began(service, store)
+    for _ in range(3):
+        await service.end(signal.SIGKILL)
+        logs = store.log_count
+        await service.start()
+        async with asyncio.timeout(30):
+            await store.until(lambda logs=logs: store.log_count > logs)
+
+    await check(service, store, job)
