@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
+from typing import Any
+
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 project = "neto_async"
 author = "neto_async contributors"
@@ -12,7 +16,6 @@ version = release = metadata.version("neto_async")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_click",
     "sphinx_copybutton",
@@ -25,11 +28,43 @@ html_show_sphinx = False
 myst_heading_anchors = 3
 smartquotes = False  # it makes a dash of --option
 
-# A name in single backticks in a docstring is a link to what it names.
-default_role = "py:obj"
+# A name in single backticks in a docstring is a link to what it names, if that is ours.
+default_role = "any"
+OTHERS = "aiohttp asyncio collections contextlib datetime fastapi httpx opentelemetry os pathlib starlette typing"
+nitpick_ignore_regex = [
+    ("py:.*|any", rf"({OTHERS.replace(' ', '|')})\..*"),
+    ("py:class", "InDoubt|Item|Journal|OutcomeSink"),  # named for the type checker alone where they are used
+]
 add_module_names = False
 python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
-autodoc_class_signature = "mixed"
-autodoc_typehints = "signature"
-napoleon_custom_sections = [("Attributes", "params_style")]
+autodoc_preserve_defaults = True
+
+SECTIONS = Config(napoleon_custom_sections=[("Attributes", "params_style")])
+
+
+def read_docstring(*seen: Any) -> None:
+    """Make reStructuredText of a docstring."""
+    app, what, name, thing, options, lines = seen
+    if what == "module":
+        # Examples in them are indented, and no more.
+        lines[:] = re.sub(r"(?m)^(\S.*\n)\n(?=    \S)", r"\1\n::\n\n", "\n".join(lines)).splitlines()
+    elif what not in {"attribute", "data", "property"}:
+        # Of those each is a sentence, whose colon does not part a type from a text.
+        lines[:] = GoogleDocstring(lines, SECTIONS, app, what, name, thing, options).lines()
+
+
+def read_help(_app: Any, _context: Any, lines: list[str]) -> None:
+    """Show those lines of a command's help that stand as they are written (here ``| ``) as an example."""
+    shown: list[str] = []
+    for line in lines:
+        if line.startswith("|") and not (shown and shown[-1].startswith("  ")):
+            shown += ["::", ""]
+        shown.append(line.replace("|", " ", 1) if line.startswith("|") else line)
+    lines[:] = shown
+
+
+def setup(app: Any) -> None:
+    """Say how docstrings are read."""
+    app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("sphinx-click-process-description", read_help)

@@ -44,7 +44,7 @@ class Quota(Protocol):
             leave: Places that are to stay free when it has begun.
 
         Returns:
-            Seconds on the clock; None: not before one that is under way has ended.
+            Seconds on the clock, or None where it has to wait for the end of one that is under way.
         """
 
     def begin(self, now: float, *, spaced: bool) -> None:
