@@ -5,7 +5,7 @@ A FastAPI service with neto_async: single logs from handlers, imports of uploads
     uvicorn examples.fastapi_service.app:app --timeout-graceful-shutdown 5
 
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
-bytes. Without a store: `python -m examples.fastapi_service.demo`.
+bytes; GRACE, seconds for the calls under way when the server ends. Without a store: see demo.py.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from neto_async.integrations.fastapi import Neto, add_error_handlers, neto_lifes
 
 PAGE = Path(__file__).parent / "page"
 MAX_UPLOAD = int(os.environ.get("MAX_UPLOAD", "100_000_000"))
+GRACE = float(os.environ.get("GRACE", "5"))
 
 
 @asynccontextmanager
@@ -44,7 +45,7 @@ async def importing(app: FastAPI) -> AsyncIterator[dict[str, Imports]]:
         with at_the_end(imports.stop):
             yield {"imports": imports}
     finally:
-        await imports.aclose()
+        await imports.aclose(GRACE)
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def at_the_end(call: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-app = FastAPI(title="Customer logs", lifespan=neto_lifespan(lifespan=importing))
+app = FastAPI(title="Customer logs", lifespan=neto_lifespan(grace=GRACE, lifespan=importing))
 add_error_handlers(app)
 app.mount("/page", StaticFiles(directory=PAGE))
 

@@ -19,7 +19,7 @@ from served import Service
 @pytest.fixture
 async def service(tmp_path: Path, store: NetoSandbox) -> AsyncIterator[Service]:
     """A service for the store, in a process of its own."""
-    service = Service(store, tmp_path / "imports", {"MAX_UPLOAD": "100_000"})
+    service = Service(store, tmp_path / "imports", {"MAX_UPLOAD": "100_000", "GRACE": "3"})
     await service.start()
     yield service
     await service.end(signal.SIGKILL)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Service:
             self._said_more.clear()
             await self._said_more.wait()
 
-    async def end(self, number: int = signal.SIGTERM) -> int:
+    async def end(self, number: int = signal.SIGTERM) -> int | None:
         """Send a signal, wait for the end, and give its code."""
         assert self.process is not None
         assert self._reader is not None
@@ -99,7 +99,7 @@ class Service:
     async def upload(self, name: str, content: bytes | str, **options: Any) -> httpx.Response:
         return await self.http.post("/imports", params={"name": name, **options}, content=content)
 
-    async def statuses(self, job: str) -> AsyncIterator[dict[str, Any]]:
+    async def statuses(self, job: str) -> AsyncGenerator[dict[str, Any], None]:
         """Give what the event stream tells, until it ends."""
         async with self.http.stream("GET", f"/imports/{job}/events") as answer:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
@@ -120,4 +120,4 @@ def table(rows: int) -> str:
 
 def saved(store: NetoSandbox) -> Counter[str]:
     """Count how often each note is in the store."""
-    return Counter(log.notes for log in store.logs)
+    return Counter(log.notes or "" for log in store.logs)
