@@ -53,6 +53,9 @@ STOPPED = 4
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """What a person, a supervisor and a terminal that closes send."""
 
+LOOK_EVERY = 0.1
+"""Seconds between two looks at how far a run is."""
+
 GO_ON = "To see what became of the rows, and go on with what is left, nothing twice:"
 
 QUESTION = "\nSend them? What is added can't be deleted through the API"
@@ -539,11 +542,12 @@ async def _send(
     again = shlex.join(["neto-async", *sys.argv[1:]])
     try:
         screen.say()
-        await _follow(neto, run, causes, screen, None if options.journal is None else again)
-    except (NetoError, OutputError, OSError) as fault:
+        with _readable(source.file.name):
+            await _follow(neto, run, causes, screen, None if options.journal is None else again)
+    except (NetoError, OutputError) as fault:
         if isinstance(fault, ConfigurationError) and not run.progress.calls:
             raise  # nothing was sent
-        error = _in_words(fault)
+        error = str(fault)
     progress = run.progress
     code = STOPPED if error is not None else _exit_code(progress)
     seconds = time.monotonic() - began
@@ -571,6 +575,7 @@ async def _follow(
 ) -> None:
     """Watch a run to its end."""
     warned: set[int] = set()
+    looked = 0.0
     rows = run.progress.total or 0
     with screen.progress(rows) as watch, _stopped_by_signals(run, screen, again), _told_of_trouble(neto, screen):
         async with run:
@@ -580,7 +585,10 @@ async def _follow(
                 elif isinstance(outcome, Added) and outcome.warnings and outcome.attempts[-1].call not in warned:
                     warned.add(outcome.attempts[-1].call)
                     screen.warnings(outcome)
-                watch(run.progress)
+                if time.monotonic() - looked >= LOOK_EVERY:
+                    watch(run.progress)
+                    looked = time.monotonic()
+            watch(run.progress)
 
 
 def _summary(

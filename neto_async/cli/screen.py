@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from textwrap import fill
+from typing import Any, Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -30,6 +30,8 @@ __all__ = ["OutputError", "Screen", "Watcher"]
 
 FIRST_FAULTS = 5
 WIDTH = 68
+INDENT = 9
+HANGING: dict[str, Any] = {"subsequent_indent": " " * INDENT, "break_on_hyphens": False}
 LABELS = {
     "added": ("green", "Neto gave them an id"),
     "rejected": ("red", "Neto refused them; mend and import them again"),
@@ -69,6 +71,7 @@ class Screen:
 
     def __init__(self, *, stderr: bool = False) -> None:
         self.console = _Console(stderr=stderr)
+        self._bar: Progress | None = None  # while it is on the screen
 
     def say(self, text: str = "") -> None:
         """Write a line, as it stands."""
@@ -110,20 +113,20 @@ class Screen:
             seconds: Time for them at the limit, None without one.
             every_fault: List all invalid rows.
         """
-        table = Table.grid(padding=(0, 2))
-        table.add_row("Store", escape(store))
-        table.add_row("File", escape(f"{file.name} ({file.read_as})"))
-        table.add_row("Rows", f"{plan.rows:,}: {plan.valid:,} to send, {len(plan.faults):,} invalid")
-        if earlier is not None:
-            table.add_row("Before", f"{_remembered(earlier)}; {left:,} left to send")
-        if calls:
-            table.add_row("Calls", _calls_ahead(calls, seconds))
-        table.add_row("Journal", "none: a second run adds every row again" if journal is None else escape(str(journal)))
         matched = [_matched(" | ".join(columns), VENDOR_NAMES[name]) for name, columns in plan.mapping.columns.items()]
-        table.add_row("Columns", escape(", ".join(matched)))
-        if plan.ignored:
-            table.add_row("Ignored", escape(", ".join(plan.ignored)))
-        self._print(table)
+        before = None if earlier is None else f"{_remembered(earlier)}; {left:,} left to send"
+        self._list(
+            {
+                "Store": store,
+                "File": f"{file.name} ({file.read_as})",
+                "Rows": f"{plan.rows:,}: {plan.valid:,} valid, {len(plan.faults):,} invalid",
+                "Before": before,
+                "Calls": _calls_ahead(calls, seconds) if calls else None,
+                "Journal": "none: a second run adds every row again" if journal is None else str(journal),
+                "Columns": ", ".join(matched),
+                "Ignored": ", ".join(plan.ignored) or None,
+            }
+        )
         self._samples(plan.samples)
         self._faults(plan.faults, every=every_fault)
 
@@ -152,13 +155,27 @@ class Screen:
             yield self._lines(rows)
             return
         columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
-        with Progress(*columns, console=self.console) as bar:
-            task = bar.add_task("", total=rows, state="")
+        # Without a thread of its own: what it could not write nobody would learn.
+        bar = Progress(*columns, console=self.console, auto_refresh=False)
+        task = bar.add_task("", total=rows, state="")
 
-            def show(progress: ImportProgress) -> None:
-                bar.update(task, completed=progress.finished, state=_state(progress))
+        def show(progress: ImportProgress) -> None:
+            with _writing():
+                bar.update(task, completed=progress.finished, state=_state(progress), refresh=True)
 
+        with _writing():
+            bar.start()
+        self._bar = bar
+        try:
             yield show
+        finally:
+            self._end_bar()
+
+    def _end_bar(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with _writing():
+                bar.stop()
 
     def _lines(self, rows: int) -> Watcher:
         shown = 0
@@ -224,29 +241,39 @@ class Screen:
 
     def ended_at_once(self, again: str | None) -> None:
         """Say so, and what to do next, when nothing is awaited any more; ``again`` where a journal is kept."""
-        self.console.show_cursor()  # the bar of the progress hides it
+        self._end_bar()
         self.say("\nEnded at once: the rows of the calls under way may be in the store or not.")
         if again is not None:
-            self.say(f"To go on with what is left, nothing twice:\n  {again}")
+            self._go_on_with(again)
+
+    def _go_on_with(self, again: str) -> None:
+        self.say("To go on with what is left, nothing twice:")
+        # Not broken into lines, so that it can be copied.
+        self._print(f"  {again}", markup=False, soft_wrap=True)
 
     def _what_next(self, journal: Path | None, again: str, *, stopped: bool, kept: bool) -> None:
         if journal is not None and stopped:
-            self.say(f"To go on with what is left, nothing twice:\n  {again}")
+            self._go_on_with(again)
         elif journal is None and not kept:
             self.say("No journal was kept: importing the file again adds every row again.")
 
     def status(self, summary: JournalSummary) -> None:
         """Show what a journal remembers."""
-        table = Table.grid(padding=(0, 2))
-        table.add_row("Store", escape(summary.store))
-        table.add_row("Begun", f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {_counted(summary.runs, 'run')} so far")
-        table.add_row("Rows", _remembered(summary))
         if summary.rows is None:
             end = "The last run did not come to the end of its file: run the same import again."
         else:
             end = f"The last run came to the end of its file, of {_counted(summary.rows, 'row')}."
-        self._print(table)
+        begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {_counted(summary.runs, 'run')} so far"
+        self._list({"Store": summary.store, "Begun": begun, "Rows": _remembered(summary)})
         self.say(end)
+
+    def _list(self, entries: Mapping[str, str | None]) -> None:
+        """Show names and what they stand for; what is None is left out."""
+        for name, text in entries.items():
+            if text is not None:
+                line = f"{name:<{INDENT}}{text}"
+                # As one line where it is no person who reads it.
+                self.say(fill(line, self.console.width, **HANGING) if self.console.is_terminal else line)
 
 
 @contextmanager

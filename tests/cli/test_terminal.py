@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 import sys
 import termios
@@ -127,6 +128,29 @@ async def test_no_question(run: Any, store: NetoSandbox, terminal: Terminal, fil
     assert "Send them?" not in terminal.shown
 
 
+async def test_what_is_too_long_for_a_line(run: Any, store: NetoSandbox, terminal: Terminal, tmp_path: Path) -> None:
+    """On a screen no letter of the plan is lost; the command that goes on is one line, whatever its length."""
+    file = tmp_path / f"{'long ' * 20}.csv"
+    file.write_text("Notes\n" + "x\n" * 3, encoding="utf-8")
+    store.faults.always(faults.RefuseKey())
+
+    await run("import", str(file), "--yes", store=store, terminal=terminal.name, TERM="xterm")
+    await terminal.until(f"\n  neto-async import {shlex.quote(str(file))} --yes\n")
+
+    plan, _, _ = terminal.shown.partition("Columns")
+    assert all(len(line) <= 80 for line in plan.splitlines())
+    assert f"{file}." in re.sub(r"\n +", " ", plan)
+
+
+async def test_the_bar(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+    """A bar says how far it is, at the end that all is done, and leaves the cursor to be seen."""
+    await run("import", str(file), "--yes", *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
+    await terminal.until("60  added")
+
+    assert "60/60 60 added, 0 not, 31 calls\n" in terminal.shown
+    assert terminal.written.rfind(b"\x1b[?25l") < terminal.written.rfind(b"\x1b[?25h")
+
+
 async def begun(run: Any, store: NetoSandbox, file: Path, *words: str, **options: Any) -> asyncio.Event:
     """Start an import whose fifth call is answered when it may be, and wait until it is under way."""
     release = asyncio.Event()
@@ -170,7 +194,7 @@ async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Terminal, fi
 
     assert 4 == ran.code
     assert "Ended at once: the rows of the calls under way may be in the store or not." in terminal.shown
-    assert terminal.written.count(b"\x1b[?25l") <= terminal.written.count(b"\x1b[?25h"), "the cursor is shown again"
+    assert terminal.written.rfind(b"\x1b[?25l") < terminal.written.rfind(b"\x1b[?25h"), "the cursor is shown again"
     assert 2 == await gone_on_with(run, store, file)
 
 
