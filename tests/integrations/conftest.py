@@ -183,3 +183,23 @@ def cut_off(store: NetoSandbox) -> Any:
         assert f"closed with {len(store.logs)} records in calls that have not ended and 0 that were not sent" in logged
 
     return stop
+
+
+@pytest.fixture
+def given_time(store: NetoSandbox) -> Any:
+    """Stop a service that gives each request more time than its log can take, while the store is silent."""
+
+    async def stop(service: Service) -> None:
+        store.faults.always(faults.Silence(saves=True))
+        async with httpx.AsyncClient(base_url=service.url, limits=httpx.Limits(max_connections=None)) as http:
+            asking = [asyncio.create_task(http.post(f"/logs/{number}")) for number in range(40)]
+            await store.until(lambda: store.call_count == 4)
+            service.process.send_signal(signal.SIGTERM)
+            answers = await asyncio.gather(*asking)
+        await service.ended()
+
+        told = {str(number): answer.json()["fate"] for number, answer in enumerate(answers)}
+        assert set(told.values()) <= {"unknown", "not_sent"}
+        assert {log.notes for log in store.logs} <= {notes for notes, fate in told.items() if fate == "unknown"}
+
+    return stop

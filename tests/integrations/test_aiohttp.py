@@ -196,9 +196,15 @@ async def add(request):
     return web.json_response({"log_id": added.log_id})
 
 
-grace = float(os.environ.get("GRACE", "20"))
+grace, wait = float(os.environ.get("GRACE", "20")), float(os.environ.get("WAIT", "20"))
+
+
+def open_client():
+    return AsyncNetoClient.from_env(batch_size=5, timeout=wait, give_up_after=wait)
+
+
 app = web.Application(middlewares=[error_middleware()])
-app.cleanup_ctx.append(neto_context(lambda: AsyncNetoClient.from_env(batch_size=5), grace=grace))
+app.cleanup_ctx.append(neto_context(open_client, grace=grace))
 app.router.add_post("/logs/{notes}", add)
 web.run_app(app, sock=listening, shutdown_timeout=float(os.environ.get("PATIENCE", "20")), print=None)
 """
@@ -212,3 +218,8 @@ async def test_sigterm_in_the_middle_of_single_adds(run_service, asked_to_stop):
 async def test_sigterm_with_a_store_that_does_not_answer(run_service, cut_off):
     """Where neither the requests nor the drain get the time they need, the log tells of every record in doubt."""
     await cut_off(await run_service(SERVICE, PATIENCE="0.1", GRACE="0.1"), ends_with=0)
+
+
+async def test_sigterm_with_the_time_that_the_page_asks_for(run_service, given_time):
+    """Where requests get more time than their logs can take, each is answered with its fate, though no call was."""
+    await given_time(await run_service(SERVICE, WAIT="0.3"))

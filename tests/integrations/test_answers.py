@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -115,6 +116,17 @@ def test_every_error_has_its_answer(kind):
     assert body["title"] not in {other["title"] for other in others}
     assert body["status"] in {422, 500, 502, 503, 504}
     assert "CANARY" not in str({name: text for name, text in body.items() if name != "errors"})
+
+
+def test_the_page_lists_every_answer():
+    """The page's table has a row for each answer: status, type, fate, and whether the log may be sent again."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "fastapi.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\S+)` \| (?:`(\w+)`)? ?\| (?:\**(true|false)\S*[^|]*)? ?\|", page, re.MULTILINE)
+    bodies = [problem_for(make(kind)).body for kind in KINDS]
+    assert sorted(rows) == sorted(
+        (str(body["status"]), body["type"], body.get("fate", ""), str(body.get("safe_to_resend", "")).lower())
+        for body in bodies
+    )
 
 
 def test_an_error_of_your_own_is_answered_as_the_nearest_above_it():

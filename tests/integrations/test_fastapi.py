@@ -239,8 +239,14 @@ from fastapi import FastAPI
 from neto_async import AsyncNetoClient
 from neto_async.integrations.fastapi import Neto, add_error_handlers, neto_lifespan
 
-grace = float(os.environ.get("GRACE", "20"))
-app = FastAPI(lifespan=neto_lifespan(lambda: AsyncNetoClient.from_env(batch_size=5), grace=grace))
+grace, wait = float(os.environ.get("GRACE", "20")), float(os.environ.get("WAIT", "20"))
+
+
+def open_client():
+    return AsyncNetoClient.from_env(batch_size=5, timeout=wait, give_up_after=wait)
+
+
+app = FastAPI(lifespan=neto_lifespan(open_client, grace=grace))
 add_error_handlers(app)
 
 
@@ -264,3 +270,8 @@ async def test_sigterm_in_the_middle_of_single_adds(run_service, asked_to_stop):
 async def test_sigterm_with_a_store_that_does_not_answer(run_service, cut_off):
     """Where neither the requests nor the drain get the time they need, the log tells of every record in doubt."""
     await cut_off(await run_service(SERVICE, PATIENCE="0", GRACE="0.1"), ends_with=-signal.SIGTERM)
+
+
+async def test_sigterm_with_the_time_that_the_page_asks_for(run_service, given_time):
+    """Where requests get more time than their logs can take, each is answered with its fate, though no call was."""
+    await given_time(await run_service(SERVICE, WAIT="0.3"))
