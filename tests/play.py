@@ -51,8 +51,8 @@ def play(page: Path) -> list[str]:
                     expected = "..." if expected is None else expected
                 case _:
                     continue
-            if not is_as_told(expected or "", printed):
-                wrong.append(f"{page.name}, line {block.map[0] + 1}: it printed\n{printed}")
+            if difference := differs(expected or "", printed):
+                wrong.append(f"{page.name}, line {block.map[0] + 1}: {difference}")
     return wrong
 
 
@@ -79,10 +79,13 @@ def run_command(block: Token) -> str:
     return done.stdout
 
 
-def is_as_told(expected: str, printed: str) -> bool:
-    """Compare a page's text with what was printed."""
+def differs(expected: str, printed: str) -> str:
+    """Compare a page's text with what was printed; give the differences, or nothing."""
     told, seen = (VARYING.sub("…", text) for text in (expected, printed))
-    return doctest.OutputChecker().check_output(told, seen, SAME)
+    checker = doctest.OutputChecker()
+    if checker.check_output(told, seen, SAME):
+        return ""
+    return checker.output_difference(doctest.Example("", told), seen, SAME | doctest.REPORT_UDIFF)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
-"""The pages: every example runs as it stands, and what is told of names and numbers is so."""
+"""The pages: every example runs as it stands, and what they tell of names and numbers is so."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
+import attrs
 import pytest
 
+import neto_async
+from neto_async import errors, settings
+from neto_async.importing.reports import OURS
 from neto_async.sandbox import NetoSandbox
+from neto_async.sending import attempts, engine, quota
+from neto_async.wire import VENDOR_NAMES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -47,3 +56,73 @@ def environment(store: NetoSandbox) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     credentials = {"NETO_STORE_URL": store.url, "NETO_USERNAME": store.username, "NETO_API_KEY": store.api_key}
     return {**os.environ, **credentials, "PATH": path, "PYTHONWARNINGS": "error", "COLUMNS": "100"}
+
+
+def test_every_public_name_is_in_the_reference():
+    """What `neto_async` offers is described on a page, by itself or with its module."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    described = set(re.findall(r"^\.\. (?:auto\w+|py:data):: (?:\w+\.)*(\w+)", pages, re.MULTILINE))
+    assert set() == set(neto_async.__all__) - described - set(errors.__all__)
+
+
+def test_the_tables_name_all_that_there_is():
+    """The reference's tables have every field, variable, column and attribute, and no other."""
+    read = re.findall(r"NETO_[A-Z_]+", inspect.getsource(settings.credentials_from_env))
+    outcomes = [{field.name for field in attrs.fields(kind)} for kind in get_args(neto_async.Outcome)]
+    assert list(VENDOR_NAMES.values()) == told("customer-log", "What a source may yield")
+    assert set(read) == set(told("client", "Environment variables"))
+    assert list(OURS) == told("command", "Reports")
+    assert {*set.intersection(*outcomes), "safe_to_resend"} == set(told("outcomes", "Outcomes"))
+
+
+def told(page: str, heading: str) -> list[str]:
+    """Give the names in the first column of the tables between a heading of the reference and the next one."""
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    first_cells = re.findall(r"^\|([^|]+)\|", section, re.MULTILINE)
+    return re.findall(r"`([^`]+)`", "".join(first_cells))
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--sandbox"]], ids=["dry run", "import"])
+def test_the_page_on_the_command_names_every_key(more, tmp_path):
+    """The object that `--json` writes has the keys of the page, in their order."""
+    (tmp_path / "calls.csv").write_text("Notes\nRang back.\n", encoding="utf-8")
+    program = [sys.executable, "-c", "from neto_async.cli import main; main()"]
+    done = subprocess.run(
+        [*program, "import", "calls.csv", "--json", *more],
+        cwd=tmp_path,
+        env={**os.environ, "NETO_STORE_URL": "https://store.invalid", "NETO_API_KEY": "none"},
+        capture_output=True,
+        check=True,
+    )
+    keys = list(json.loads(done.stdout))
+    page = (ROOT / "docs" / "reference" / "command.md").read_text(encoding="utf-8")
+    if "--dry-run" in more:
+        assert keys == re.findall(r"`(\w+)`", re.search(r"After `--dry-run` it is (.*)", page)[1])
+    else:
+        assert keys == told("command", "One JSON object")
+
+
+def test_the_page_on_the_engine_has_its_numbers():
+    """The numbers that the page tells are those of the code."""
+    page = " ".join((ROOT / "docs" / "explanation" / "engine.md").read_text(encoding="utf-8").split())
+    quarter, tenth = 1 / (1 + engine.SINGLES_TO_A_RUN), engine.EXTRA_SHARE
+    assert (0.25, 0.1) == (quarter, tenth)
+    for told_so in (
+        "each gets at least a quarter of the calls",
+        f"a tenth of its calls and {engine.EXTRA_CALLS} more",
+        f"its first {len(engine.FIRST_ROOTS)} batches are refused",
+        f"After {engine.DOUBTFUL_IN_A_ROW} calls in a row",
+        f"Once in {engine.PROBE_INTERVAL:.0f} seconds",
+        f"until {quota.WINDOW:.0f} seconds after its reply",
+        f"{attempts.DEFAULT_PAUSE:.0f} seconds ahead where it names none",
+        f"up to {attempts.LONGEST_WAIT:.0f} seconds",
+    ):
+        assert told_so in page
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_inside_the_project_lead_somewhere(page):
+    """A relative link names a file that is there. (The headings in it are looked at when the site is built.)"""
+    targets = re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [] == [target for target in targets if not (page.parent / target).exists()]
