@@ -101,6 +101,7 @@ class _Call:
     began_at: float
     timer: asyncio.TimerHandle | None = None  # leaves the call to itself; set when the transport is given it
     abandoned: bool = False  # that was done
+    ended: bool = False  # its task is at its end
     observer: Guarded | None = None  # who was told of it, and hears of its end
     observed: Any = None  # what that observer wants back then
 
@@ -142,7 +143,7 @@ class Engine:
 
         self._singles = SingleLane(settings.batch_size)
         self._runs: deque[RunFeed] = deque()  # the next to be served first
-        self._tasks: dict[asyncio.Task[Reply | Failure], _Call] = {}  # one for each call that has not ended
+        self._tasks: dict[asyncio.Task[None], _Call] = {}  # one for each call that has not ended
         self._calls: set[_Call] = set()  # the same calls, less those that were left to themselves
         self._number = 0  # of the last call that began
         self._owed = 0  # calls of the single lane while runs waited, less `SINGLES_TO_A_RUN` for each call of a run
@@ -457,8 +458,7 @@ class Engine:
         name = f"neto_async call {call.number}"
         task = asyncio.get_running_loop().create_task(self._run(call), name=name, context=call.context)
         self._tasks[task] = call
-        # Not in the task itself, which a loop that is torn down may cancel before its first step.
-        task.add_done_callback(self._end, context=call.context)
+        task.add_done_callback(self._gone, context=call.context)
 
     def _note_turn(self, feed: Feed) -> None:
         if isinstance(feed, RunFeed):
@@ -499,24 +499,33 @@ class Engine:
             logger.warning("a batch of %d could not be encoded (%s)", len(entries), name, extra=described)
             return None
 
-    async def _run(self, call: _Call) -> Reply | Failure:
+    async def _run(self, call: _Call) -> None:
+        exchange: Reply | Failure = _CANCELLED
         try:
             if not await self._noted(call):
-                return _WITHHELD
-            if call.body.revoked:
-                return _REVOKED
-            self._tell_observer(call)
-            # The loop's own time, which the transport's deadline is in.
-            given_up = partial(self._abandon, call, "deadline passed")
-            longest = self.settings.timeout + GRACE
-            call.timer = asyncio.get_running_loop().call_later(longest, given_up, context=call.context)
-            return await self._transport.call(call.body)
+                exchange = _WITHHELD
+            elif call.body.revoked:
+                exchange = _REVOKED
+            else:
+                self._tell_observer(call)
+                # The loop's own time, which the transport's deadline is in.
+                given_up = partial(self._abandon, call, "deadline passed")
+                longest = self.settings.timeout + GRACE
+                call.timer = asyncio.get_running_loop().call_later(longest, given_up, context=call.context)
+                exchange = await self._transport.call(call.body)
         except Exception as error:  # noqa: BLE001
             # A transport that breaks its contract must not take records with it. A traceback could show a text.
-            name = type(error).__name__
-            described = {"neto_call": call.number, "neto_failure": name}
-            logger.error("the transport raised %s", name, extra=described)
-            return Failure(name=name)
+            exchange = Failure(name=type(error).__name__)
+            described = {"neto_call": call.number, "neto_failure": exchange.name}
+            logger.error("the transport raised %s", exchange.name, extra=described)
+        finally:
+            self._end(call, exchange)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        call = self._tasks.pop(task)
+        if not call.ended:
+            # A loop that is torn down cancelled it before its first step.
+            self._end(call, _CANCELLED)
 
     async def _noted(self, call: _Call) -> bool:
         """Have a call noted before it leaves, where a run wants that; False where it must not leave."""
@@ -539,13 +548,13 @@ class Engine:
         self._conclude(call, Failure(name=why))
         self.wake()
 
-    def _end(self, task: asyncio.Task[Reply | Failure]) -> None:
-        call = self._tasks.pop(task)
+    def _end(self, call: _Call, exchange: Reply | Failure) -> None:
+        call.ended = True
         if call.timer is not None:
             call.timer.cancel()
         self.quota.end(self.clock.monotonic())
         if not call.abandoned:
-            self._conclude(call, _exchange_of(task))
+            self._conclude(call, exchange)
         self.wake()
 
     def _conclude(self, call: _Call, exchange: Reply | Failure) -> None:
@@ -890,19 +899,14 @@ _WITHHELD = Failure(name="Withheld")
 _REVOKED = Failure(name="client closed")
 """Stands for a call that was not made because the client had been closed meanwhile."""
 
+_CANCELLED = Failure(name="CancelledError")
+"""Stands for a call whose task was cancelled, as only a loop does that is torn down."""
+
 _NOT_NOTED = Stop(cause=NotSentCause.JOURNAL, reason=NotSentCause.JOURNAL)
 _CLOSED = Stop(cause=NotSentCause.CLOSED, reason=NotSentCause.CLOSED)
 _GAVE_UP = Stop(cause=NotSentCause.GAVE_UP, reason=NotSentCause.GAVE_UP)
 _NOBODY_WAITS = Stop(cause=NotSentCause.STOPPED, reason="its caller was cancelled, and its call saved nothing")
 _KEY_REFUSED = Stop(cause=NotSentCause.KEY_REFUSED, reason=NotSentCause.KEY_REFUSED)
-
-
-def _exchange_of(task: asyncio.Task[Reply | Failure]) -> Reply | Failure:
-    """Give what a call's task came to; only a loop that is being torn down cancels one."""
-    if task.cancelled():
-        return Failure(name="CancelledError")
-    error = task.exception()
-    return task.result() if error is None else Failure(name=type(error).__name__)
 
 
 def _answer(future: asyncio.Future[bool], answer: bool) -> None:  # noqa: FBT001 - a callback's

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -154,6 +155,7 @@ class FaultyStore:
         self.wire_format = wire_format
         self.ledger: dict[str, list[int]] = {}
         self.arrivals: list[float] = []
+        self.broken: list[AssertionError] = []  # laws that were broken where a client takes any exception for a fault
         self.last_id = draw.choice([0, 7_000])
         self.closed = False
         self.share = draw.choice([0.05, 0.3, 0.7, 1.0] if rough else [0.0, 0.003, 0.01, 0.03])
@@ -176,6 +178,15 @@ class FaultyStore:
         if self.draw.random() < 0.1:
             return httpx.AsyncClient(transport=_Wire(self))
         return _PlainClient(self)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the laws that are broken inside for the end: a client would catch them."""
+        try:
+            yield
+        except AssertionError as broken:
+            self.broken.append(broken)
+            raise
 
     def abort(self) -> None:
         """Break every call under way, as closing the connections does."""
@@ -213,8 +224,9 @@ class FaultyStore:
 
     async def ask(self, delivery: Delivery, content: Any, timeouts: Any, *, arrives: bool = True) -> None:
         pieces = [piece async for piece in content]
-        assert delivery.over is None, "the body left after its call was given up"
-        assert delivery.content == b"".join(pieces)
+        with self.held():
+            assert delivery.over is None, "the body left after its call was given up"
+            assert delivery.content == b"".join(pieces), "another body than the call's"
         delivery.asked = True
         await self.legs(timeouts, "write")
         if arrives:

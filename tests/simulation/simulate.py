@@ -131,6 +131,8 @@ class Schedule:
     def check(self) -> Counter[str]:
         odd = [context for context in self.errors if not isinstance(context.get("exception"), OddError)]
         assert [] == odd, "an exception that reached the event loop"
+        for broken in self.store.broken:
+            raise broken
         assert 0 == self.watch.under_way
         twice = [text for text, ids in self.store.ledger.items() if len(ids) > 1]
         assert [] == twice, "saved twice"

@@ -106,7 +106,8 @@ class Watch:
         )
         self.deliveries.append(delivery)
         self.tape.append(f"{now():9.2f}  call {delivery.number} begins: {_shown(delivery.texts)}")
-        self.hold(begun, delivery)
+        with self.store.held():
+            self.hold(begun, delivery)
         CURRENT.set(delivery)
         # The engine leaves it to itself in the same turn.
         left = asyncio.get_running_loop().call_at(delivery.deadline + GRACE, self.ended, begun, delivery, None, body)
@@ -116,7 +117,8 @@ class Watch:
         finally:
             left.cancel()
             if delivery.over is None:
-                self.ended(begun, delivery, exchange, body)
+                with self.store.held():
+                    self.ended(begun, delivery, exchange, body)
         return exchange
 
     async def _called(self, body: OutgoingBody, delivery: Delivery) -> Reply | Failure:
