@@ -47,8 +47,9 @@ def read_docstring(*seen: Any) -> None:
     """Make reStructuredText of a docstring."""
     app, what, name, thing, options, lines = seen
     if what == "module":
-        # Examples in them are indented, and no more.
-        lines[:] = re.sub(r"(?m)^(\S.*\n)\n(?=    \S)", r"\1\n::\n\n", "\n".join(lines)).splitlines()
+        # Examples in them are indented, and no more; what they may import is for those who change them.
+        text = re.sub(r"May import:[^.]+\. ?", "", "\n".join(lines))
+        lines[:] = re.sub(r"(?m)^(\S.*\n)\n(?=    \S)", r"\1\n::\n\n", text).splitlines()
     elif what not in {"attribute", "data", "property"}:
         # Of those each is a sentence, whose colon does not part a type from a text.
         lines[:] = GoogleDocstring(lines, SECTIONS, app, what, name, thing, options).lines()

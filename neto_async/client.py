@@ -46,7 +46,7 @@ class AsyncNetoClient:
     client belongs to the event loop and the process it was first used in.
 
     Args:
-        store_url: Address of the store, such as "https://www.yournetosite.com.au".
+        store_url: Address of the store, such as ``https://www.yournetosite.com.au``.
         username: API user name; None sends no such header (a global key needs none).
         api_key: API key of that user.
         wire_format: "json" or "xml"; both give the same outcomes.
@@ -64,7 +64,7 @@ class AsyncNetoClient:
         isolate_rejections: Take a batch that was refused whole apart until the culprits stand alone.
         http_client: Your own `httpx.AsyncClient`, or one with its interface; it is not closed for you, and its
             redirects and authentication are not used.
-        allow_insecure_http: Accept plain http:// elsewhere than on loopback.
+        allow_insecure_http: Accept plain ``http://`` elsewhere than on loopback.
 
     Raises:
         ConfigurationError: A setting can't be used.
