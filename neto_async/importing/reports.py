@@ -37,6 +37,9 @@ OWNER = ".journal"
 EARLIER = ".rejected-earlier.csv"
 """Refused rows of earlier runs, until a run has come to the end of its source."""
 
+LONGEST = 1 << 24
+"""Characters of a cell that is read back, at most."""
+
 FORGOTTEN = "refused by an earlier run; its reason stood in that run's report alone"
 
 
@@ -121,8 +124,8 @@ class Reports:
         """Let go of the files; ``complete`` where every row of the source has its outcome in them."""
         with suppress(OSError):  # a full disk: `write` has said so
             self._files.close()
-        if complete:
-            (self._folder / EARLIER).unlink(missing_ok=True)
+            if complete:
+                (self._folder / EARLIER).unlink(missing_ok=True)
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
@@ -131,7 +134,7 @@ class Reports:
             self._claim(journal)
             self._keep_reasons()
             for name in dict.fromkeys(FILES.values()):
-                # Without a journal nothing is gone on with: what is there is another import's.
+                # Without a journal nothing is gone on with: what is there by now is another import's.
                 self._start(name, "x" if journal is None else "w")
         except FileExistsError:
             raise self._taken() from None
@@ -141,7 +144,8 @@ class Reports:
         owner = self._folder / OWNER
         known = owner.exists()
         found = owner.read_text(encoding="ascii", errors="replace") if known else ""
-        if found != (journal or "") and (found or self._holds_reports()):
+        ours = journal is not None and found == journal
+        if not ours and (found or self._holds_reports()):
             raise self._taken()
         if journal and not found:
             # An empty one is of a run that got no further. On disk before any report is.
@@ -204,8 +208,9 @@ def _reasons_in(path: Path) -> Iterator[tuple[int, str]]:
     """Read a report, of which a crash may have cut the last row."""
     if not path.exists():
         return
+    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))  # of the whole process; it is only ever raised
     with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        header = file.readline()
+        header = file.read(LONGEST)  # its names may hold line breaks
         file.seek(0)
         delimiter = next((mark for mark in "\t;|" if f"{mark}neto_reason{mark}" in header), ",")
         with suppress(csv.Error):
@@ -229,6 +234,5 @@ def _reason(outcome: Outcome) -> str:
             return "; ".join(errors)
         case NotSent(reason=reason):
             return reason
-        case Unknown(reason=reason, evidence=evidence):
-            ids = ", ".join(map(str, evidence.log_ids))
-            return "; ".join((reason, *evidence.messages, *([f"ids in the answer: {ids}"] if ids else [])))
+    ids = ", ".join(map(str, outcome.evidence.log_ids))
+    return "; ".join((outcome.reason, *outcome.evidence.messages, *([f"ids in the answer: {ids}"] if ids else [])))
