@@ -33,7 +33,7 @@ default_role = "any"
 OTHERS = "aiohttp asyncio collections contextlib datetime fastapi httpx opentelemetry os pathlib starlette typing"
 nitpick_ignore_regex = [
     ("py:.*|any", rf"({OTHERS.replace(' ', '|')})\..*"),
-    ("py:class", "InDoubt|Item|Journal|OutcomeSink"),  # named for the type checker alone where they are used
+    ("py:class", r"InDoubt|Item|Journal|OutcomeSink|Middleware|.*\.T"),  # named for the type checker alone
 ]
 add_module_names = False
 python_maximum_signature_line_length = 80

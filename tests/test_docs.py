@@ -19,6 +19,7 @@ import pytest
 import neto_async
 from neto_async import errors, settings
 from neto_async.importing.reports import OURS
+from neto_async.integrations import pytest as plugin
 from neto_async.sandbox import NetoSandbox
 from neto_async.sending import attempts, engine, quota
 from neto_async.wire import VENDOR_NAMES
@@ -68,10 +69,12 @@ def test_every_public_name_is_in_the_reference():
 def test_the_tables_name_all_that_there_is():
     """The reference's tables have every field, variable, column and attribute, and no other."""
     read = re.findall(r"NETO_[A-Z_]+", inspect.getsource(settings.credentials_from_env))
+    fixtures = re.findall(r"@pytest\.fixture\ndef ([a-z]\w*)", inspect.getsource(plugin))
     outcomes = [{field.name for field in attrs.fields(kind)} for kind in get_args(neto_async.Outcome)]
     assert list(VENDOR_NAMES.values()) == told("customer-log", "What a source may yield")
     assert set(read) == set(told("client", "Environment variables"))
     assert list(OURS) == told("command", "Reports")
+    assert set(fixtures) == {name for name in told("integrations", "pytest") if name.islower()}
     assert {*set.intersection(*outcomes), "safe_to_resend"} == set(told("outcomes", "Outcomes"))
 
 
