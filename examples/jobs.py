@@ -21,6 +21,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
+from datetime import datetime, timezone
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -82,6 +83,7 @@ class Job:
         folder: Its name is the job's id.
         name: What the person called the file.
         mapping: How its columns become logs.
+        created_at: When it came in, in UTC.
         state: How far it is.
         reason: Why it stopped, else empty.
         plan: What is going to be sent, while that is known.
@@ -90,6 +92,7 @@ class Job:
     folder: Path
     name: str
     mapping: ColumnMapping
+    created_at: datetime = field(factory=lambda: datetime.now(timezone.utc))
     state: State = State.READY
     reason: str = ""
     plan: Plan | None = None
@@ -109,6 +112,7 @@ class Job:
         return {
             "id": self.id,
             "name": self.name,
+            "created_at": self.created_at.isoformat(),
             "state": str(self.state),
             "reason": self.reason,
             "progress": progress,
@@ -122,10 +126,9 @@ class Job:
 
     def save(self) -> None:
         """Write down how far it is, whole or not at all."""
-        kept = {name: value for name, value in self.status.items() if name in {"name", "state", "reason", "progress"}}
         aside = self.folder / "job.new"
         with aside.open("w", encoding="utf-8") as file:
-            json.dump(kept, file)
+            json.dump(self.status, file)
             _sync(file)
         aside.replace(self.folder / "job.json")
 
@@ -133,8 +136,15 @@ class Job:
     def load(cls, folder: Path) -> Job:
         """Read it again."""
         kept = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        mapping = ColumnMapping.from_toml(folder / "mapping.toml")
-        return cls(folder, kept["name"], mapping, State(kept["state"]), kept["reason"], progress=kept["progress"])
+        return cls(
+            folder=folder,
+            name=kept["name"],
+            mapping=ColumnMapping.from_toml(folder / "mapping.toml"),
+            created_at=datetime.fromisoformat(kept["created_at"]),
+            state=State(kept["state"]),
+            reason=kept["reason"],
+            progress=kept["progress"],
+        )
 
 
 class Imports:
@@ -164,8 +174,9 @@ class Imports:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for broken_off in self._folder.glob(f"*{PART}"):
             shutil.rmtree(broken_off)
-        for kept in sorted(self._folder.glob("*/job.json"), key=lambda path: path.parent.stat().st_ctime):
-            job = self._jobs[kept.parent.name] = Job.load(kept.parent)
+        kept = [Job.load(path.parent) for path in self._folder.glob("*/job.json")]
+        for job in sorted(kept, key=lambda job: job.created_at):
+            self._jobs[job.id] = job
             if job.state in {State.RUNNING, State.STOPPED}:
                 await self.start(job)
 
@@ -313,13 +324,13 @@ class Imports:
             job.state = State.ENDED
 
 
-def mapping_for(kind: str, timezone: str) -> ColumnMapping:
+def mapping_for(kind: str, zone: str) -> ColumnMapping:
     """
     Give the mapping of a kind of file.
 
     Args:
         kind: One of `KINDS`, or empty where columns are named as Neto's.
-        timezone: Of times that name none, where the kind does not say; empty refuses such times.
+        zone: Of times that name none, where the kind does not say; empty refuses such times.
 
     Raises:
         RefusedFileError: There is no such kind, or no such zone.
@@ -328,7 +339,7 @@ def mapping_for(kind: str, timezone: str) -> ColumnMapping:
         raise RefusedFileError(f"there is no kind of file called {kind}")
     mapping = KINDS.get(kind, ColumnMapping())
     try:
-        return mapping if mapping.timezone or not timezone else evolve(mapping, timezone=timezone)
+        return mapping if mapping.timezone or not zone else evolve(mapping, timezone=zone)
     except ConfigurationError as error:
         raise RefusedFileError(str(error)) from None
 

@@ -3,6 +3,7 @@
 
 const part = (id) => document.getElementById(id);
 const count = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+const when = (status) => new Date(status.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 const named = (field) => field[0].toUpperCase() + field.slice(1).replaceAll("_", " ");
 
 const STATES = { ready: "Not started", running: "Running", stopped: "Stopped", ended: "Done" };
@@ -89,7 +90,9 @@ async function showChoice() {
   largest = max_bytes;
   part("kind").replaceChildren(part("kind").options[0], ...kinds.map((kind) => new Option(kind)));
   part("imports").replaceChildren(
-    ...imports.map((status) => element("li", "", link(status.name, `#${status.id}`), badge(status.state))),
+    ...imports.map((status) => element(
+      "li", "", link(status.name, `#${status.id}`), element("span", when(status)), badge(status.state),
+    )),
   );
   part("none").hidden = imports.length > 0;
   only("choose");
@@ -102,6 +105,7 @@ async function showPreview(status) {
   part("preview-counts").textContent = `${count(plan.rows, "row")}: ${plan.valid.toLocaleString("en")} to send, ` +
     `${invalid.toLocaleString("en")} invalid. Nothing was sent yet, and what is added can't be deleted through Neto's API.`;
   part("start").textContent = `Add ${count(plan.valid, "log")} to the store`;
+  part("start").hidden = plan.valid === 0;
   part("faults-part").hidden = invalid === 0;
   const more = invalid - plan.faults.length;
   part("faults").replaceChildren(
@@ -217,7 +221,9 @@ const drop = async () => {
 part("start").addEventListener("click", (event) => attempt(event.target, begin));
 part("again").addEventListener("click", (event) => attempt(event.target, begin));
 part("discard").addEventListener("click", (event) => attempt(event.target, drop));
-part("remove").addEventListener("click", (event) => attempt(event.target, drop));
+part("remove").addEventListener("click", (event) => {
+  if (confirm("Delete the file, the reports and what is remembered of the import?")) attempt(event.target, drop);
+});
 part("home").addEventListener("click", (event) => {
   event.preventDefault();
   attempt(event.target, () => go(""));
