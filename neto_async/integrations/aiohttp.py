@@ -13,8 +13,8 @@ May import: client, errors, the shared table of answers, aiohttp. Needs the extr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError, NetoError
@@ -25,10 +25,10 @@ try:
 except ImportError as _error:
     raise ImportError('the aiohttp adapter needs aiohttp: pip install "neto_async[aiohttp]"') from _error
 
-__all__ = ["NETO", "Handler", "Middleware", "error_middleware", "neto_context"]
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler, Middleware
 
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware: TypeAlias = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+__all__ = ["NETO", "error_middleware", "neto_context"]
 
 NETO: web.AppKey[AsyncNetoClient] = web.AppKey("neto", AsyncNetoClient)
 """The client's place: ``request.app[NETO]``, or ``request.config_dict[NETO]`` in a nested application."""

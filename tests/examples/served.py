@@ -7,9 +7,10 @@ import json
 import os
 import signal
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from attrs import define, field
 from neto_async.sandbox import NetoSandbox
 
 ROOT = Path(__file__).parents[2]
-READY = "Uvicorn running on "
+READY = "unning on http"
+"""What both servers print when they serve, before the rest of the address."""
 
 
 @define(eq=False)
@@ -31,8 +33,7 @@ class Service:
     settings: dict[str, str] = field(factory=dict)
     port: int = 0
     process: asyncio.subprocess.Process | None = None
-    said: list[str] = field(factory=list)  # on standard error, by all of its processes
-    _said_more: asyncio.Event = field(factory=asyncio.Event)
+    said: list[str] = field(factory=list)  # by all of its processes
     _reader: asyncio.Task[None] | None = None
     _http: list[httpx.AsyncClient] = field(factory=list)
 
@@ -45,6 +46,10 @@ class Service:
         """A client of the service, for the life of one of its processes."""
         return self._http[-1]
 
+    def words(self, app: str) -> list[str]:
+        """Give the command's words after the interpreter."""
+        return ["-m", "uvicorn", app, f"--port={self.port}", "--timeout-graceful-shutdown=5", "--no-access-log"]
+
     async def start(self, app: str = "examples.fastapi_service.app:app") -> None:
         """Start a process, and wait until it serves."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NETO_")}
@@ -53,11 +58,11 @@ class Service:
             "NETO_USERNAME": self.store.username or "",
             "NETO_API_KEY": self.store.api_key,
             "IMPORTS": str(self.folder),
+            "PYTHONUNBUFFERED": "1",
             **self.settings,
         }
-        words = ["-m", "uvicorn", app, f"--port={self.port}", "--timeout-graceful-shutdown=5", "--no-access-log"]
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, *words, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+            *(sys.executable, *self.words(app)), cwd=ROOT, env=environment, stdout=PIPE, stderr=STDOUT
         )
         serving = asyncio.get_running_loop().create_future()
         self._reader = asyncio.create_task(self._read(self.process, serving))
@@ -66,20 +71,22 @@ class Service:
         self._http.append(httpx.AsyncClient(base_url=self.url, timeout=30))
 
     async def _read(self, process: asyncio.subprocess.Process, serving: asyncio.Future[int]) -> None:
-        assert process.stderr is not None
-        async for line in process.stderr:
+        assert process.stdout is not None
+        async for line in process.stdout:
             self.said.append(line.decode())
-            self._said_more.set()
             if READY in self.said[-1] and not serving.done():
                 serving.set_result(int(self.said[-1].partition(READY)[2].split()[0].rpartition(":")[2]))
         if not serving.done():
             serving.set_exception(RuntimeError("".join(self.said)))
 
-    async def heard(self, words: str) -> None:
-        """Wait until it has said something on standard error."""
-        while not any(words in line for line in self.said):
-            self._said_more.clear()
-            await self._said_more.wait()
+    async def stopped_taking(self) -> None:
+        """Wait until its port is closed: it has heard the signal, and begun to end."""
+        with suppress(ConnectionRefusedError):
+            while True:
+                with suppress(ConnectionResetError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    writer.close()
+                    await writer.wait_closed()
 
     async def end(self, number: int = signal.SIGTERM) -> int | None:
         """Send a signal, wait for the end, and give its code."""

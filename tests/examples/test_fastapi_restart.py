@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import signal
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ async def test_a_restart_awaits_the_call_under_way(service, store):
 
     ending = asyncio.create_task(service.end(signal.SIGTERM))
     async with asyncio.timeout(30):
-        await service.heard("Shutting down")
+        await service.stopped_taking()
     answered.set()
     await ending
 
@@ -82,13 +83,13 @@ async def test_a_restart_awaits_the_call_under_way(service, store):
 async def test_a_page_that_watches_does_not_hold_the_server(service, store):
     """At SIGTERM the event stream ends by itself, with the import still running, and no request is cancelled."""
     job = await began(service, store)
-    watching = asyncio.create_task(service.settled(job))
-    async with asyncio.timeout(30):
-        await service.http.get("/health")
+    async with asyncio.timeout(30), aclosing(service.statuses(job)) as statuses:
+        await anext(statuses)
+        ending = asyncio.create_task(service.end(signal.SIGTERM))
+        last = [status async for status in statuses][-1]
+    await ending
 
-    await service.end(signal.SIGTERM)
-
-    assert "running" == (await watching)["state"]
+    assert "running" == last["state"]
     assert not [line for line in service.said if "Cancel" in line]
 
 

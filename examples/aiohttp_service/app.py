@@ -1,0 +1,189 @@
+"""
+An aiohttp service with neto_async: single logs from handlers, and imports of uploads that survive a restart.
+
+    python -m examples.aiohttp_service.app
+
+From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
+bytes; GRACE, seconds for the calls under way when the server ends; PORT. Without a store: see demo.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from attrs import asdict
+
+from examples.jobs import KINDS, Imports, Job, RefusedFileError, TooLargeError, mapping_for
+from neto_async.integrations.aiohttp import NETO, error_middleware, neto_context
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+IMPORTS = web.AppKey("imports", Imports)
+
+MAX_UPLOAD = int(os.environ.get("MAX_UPLOAD", "100_000_000"))
+GRACE = float(os.environ.get("GRACE", "5"))
+
+routes = web.RouteTableDef()
+
+
+def make_app() -> web.Application:
+    """Put the application together."""
+    app = web.Application(middlewares=[error_middleware(), refusals])
+    app.cleanup_ctx.extend([neto_context(grace=GRACE), importing])
+    app.on_shutdown.append(stop_importing)
+    app.add_routes(routes)
+    return app
+
+
+async def importing(app: web.Application) -> AsyncIterator[None]:
+    """Go on with the imports of the last process, and leave them so that the next can go on."""
+    imports = app[IMPORTS] = Imports(app[NETO], Path(os.environ.get("IMPORTS", "imports")), max_bytes=MAX_UPLOAD)
+    await imports.resume()
+    yield
+    await imports.aclose(GRACE)
+
+
+async def stop_importing(app: web.Application) -> None:
+    """Take no more rows, and end the event streams, before aiohttp waits for the open answers."""
+    app[IMPORTS].stop()
+
+
+@web.middleware
+async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say why an upload is not taken."""
+    try:
+        return await handler(request)
+    except RefusedFileError as error:
+        status = 413 if isinstance(error, TooLargeError) else 422
+        return web.json_response({"detail": str(error)}, status=status)
+
+
+def refusal(kind: type[web.HTTPException], detail: str) -> web.HTTPException:
+    """Make an answer that says why not."""
+    return kind(text=json.dumps({"detail": detail}), content_type="application/json")
+
+
+# -- single logs ----------------------------------------------------------------------------------------------------
+
+
+@routes.post("/customers/{username}/logs")
+async def add_log(request: web.Request) -> web.Response:
+    """Add a log and wait until its fate is known; handlers that do so at once share calls."""
+    added = await request.app[NETO].add_customer_log(await new_log(request))
+    return web.json_response({"log_id": added.log_id}, status=201)
+
+
+async def new_log(request: web.Request) -> dict[str, Any]:
+    """Read a log as a request brings it; what is wrong with it, the library says."""
+    try:
+        fields = dict(await request.json())
+        if (day := fields.get("date_required_follow_up")) is not None:
+            fields["date_required_follow_up"] = date.fromisoformat(day)
+    except (TypeError, ValueError):
+        raise refusal(web.HTTPBadRequest, "the body is no JSON object of a log's fields") from None
+    return {**fields, "username": request.match_info["username"]}
+
+
+@routes.get("/health")
+async def health(request: web.Request) -> web.Response:
+    """Say what the client does and waits for."""
+    return web.json_response(asdict(request.app[NETO].statistics()))
+
+
+# -- imports --------------------------------------------------------------------------------------------------------
+
+
+def job_of(request: web.Request) -> Job:
+    """Find the import that a path names."""
+    job = request.app[IMPORTS].jobs.get(request.match_info["job_id"])
+    if job is None:
+        raise refusal(web.HTTPNotFound, "there is no such import")
+    return job
+
+
+@routes.get("/imports")
+async def list_imports(request: web.Request) -> web.Response:
+    """List the imports, newest first, and what can be chosen for a new one."""
+    newest_first = [job.status for job in reversed(list(request.app[IMPORTS].jobs.values()))]
+    return web.json_response({"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD})
+
+
+@routes.post("/imports")
+async def add_import(request: web.Request) -> web.Response:
+    """Take the file that is the body in; with ``start=false`` nothing is sent before `start_import`."""
+    imports, asked = request.app[IMPORTS], request.query
+    if not asked.get("name"):
+        raise refusal(web.HTTPUnprocessableEntity, "name the file: ?name=calls.csv")
+    mapping = mapping_for(asked.get("kind", ""), asked.get("timezone", ""))
+    job = await imports.add(asked["name"], request.content.iter_any(), mapping)
+    start = asked.get("start", "true").lower() == "true"
+    if start:
+        await imports.start(job)
+    return web.json_response(job.status, status=202 if start else 201, headers={"Location": f"/imports/{job.id}"})
+
+
+@routes.get("/imports/{job_id}")
+async def show_import(request: web.Request) -> web.Response:
+    """Say how far it is."""
+    return web.json_response(job_of(request).status)
+
+
+@routes.get("/imports/{job_id}/preview")
+async def preview_import(request: web.Request) -> web.Response:
+    """Say what it sends: columns, the first logs, the first invalid rows."""
+    return web.json_response(await request.app[IMPORTS].preview(job_of(request)))
+
+
+@routes.post("/imports/{job_id}/start")
+async def start_import(request: web.Request) -> web.Response:
+    """Begin to send, or go on after a stop."""
+    job = job_of(request)
+    await request.app[IMPORTS].start(job)
+    return web.json_response(job.status, status=202)
+
+
+@routes.get("/imports/{job_id}/events")
+async def watch_import(request: web.Request) -> web.StreamResponse:
+    """Tell how far it is, as it goes."""
+    job = job_of(request)
+    events = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await events.prepare(request)
+    async for status in request.app[IMPORTS].statuses(job):
+        await events.write(f"data: {json.dumps(status)}\n\n".encode())
+    return events
+
+
+@routes.get("/imports/{job_id}/reports/{name}")
+async def download_report(request: web.Request) -> web.FileResponse:
+    """Hand out a report."""
+    job, name = job_of(request), request.match_info["name"]
+    path = job.report(name)
+    if path is None:
+        raise refusal(web.HTTPNotFound, "there is no such report")
+    headers = {"Content-Type": "text/csv", "Content-Disposition": f'attachment; filename="{job.id}-{name}"'}
+    return web.FileResponse(path, headers=headers)
+
+
+@routes.delete("/imports/{job_id}")
+async def remove_import(request: web.Request) -> web.Response:
+    """Delete an import that was never started, or is through."""
+    if not request.app[IMPORTS].remove(job_of(request)):
+        raise refusal(web.HTTPConflict, "it is not through: its journal knows what was sent")
+    return web.Response(status=204)
+
+
+def serve(app: web.Application) -> None:
+    """Run it until SIGTERM or Ctrl-C."""
+    port = int(os.environ.get("PORT", "8080"))
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5, access_log=None)
+
+
+if __name__ == "__main__":
+    serve(make_app())
