@@ -266,8 +266,6 @@ class ImportRun:
         return found
 
     def _has_room(self) -> bool:
-        if self._feed.stop is not None and not self._read_on:
-            return True
         unread = len(self._ready) + (0 if self._recording is None else self._recording.waiting)
         return self._feed.waiting < self._ahead and unread < self._most_ready
 

@@ -66,6 +66,52 @@ async def test_a_run_is_entered_once(store: NetoSandbox, connect: Any):
         await run.__aenter__()
 
 
+async def test_what_a_run_shows(store: NetoSandbox, connect: Any):
+    """Its repr counts, and holds no text."""
+    _, run = await collect(await connect(store), [{"Notes": "secret"}, {"secret": "x"}])
+
+    assert "ImportRun(taken=2, finished=2)" == repr(run)
+
+
+async def test_a_client_that_is_halted(store: NetoSandbox, connect: Any):
+    """Where the key was refused before, nothing is read, and the run says why it stopped."""
+    neto = await connect(store, api_key="wrong")
+    await collect(neto, [{"Notes": "a"}])
+
+    outcomes, run = await collect(neto, iter([{"Notes": "b"}]))
+
+    assert ([], 0, 0, 1) == (outcomes, run.progress.taken, run.progress.stopped_at, store.call_count)
+    assert run.progress.stop_reason
+
+
+async def test_a_source_that_is_cancelled(store: NetoSandbox, connect: Any):
+    """A cancellation that comes out of the source itself is raised like any other of its errors."""
+
+    async def rows() -> Any:
+        yield {"Notes": "a"}
+        raise asyncio.CancelledError("from below")
+
+    with pytest.raises(asyncio.CancelledError, match="from below"):
+        await collect(await connect(store), rows())
+
+    assert ["a"] == [log.notes for log in store.logs]
+
+
+async def test_a_source_that_stops_its_run(store: NetoSandbox, connect: Any):
+    """Where reading a row stops the run, that row was not taken."""
+
+    def rows() -> Any:
+        yield {"Notes": "a"}
+        run.stop()
+        yield {"Notes": "b"}
+
+    neto = await connect(store)
+    async with neto.import_customer_logs(rows()) as run:
+        outcomes = [outcome async for outcome in run]
+
+    assert ([NotSent], 1, 1) == ([type(outcome) for outcome in outcomes], run.progress.taken, run.progress.stopped_at)
+
+
 class SlowJournal:
     """Knows nothing, and says so only when it may."""
 

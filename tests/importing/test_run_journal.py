@@ -303,8 +303,10 @@ class FailingJournal(SqliteJournal):
         super().write(entries)
 
 
-async def broken(neto: Any, rows: Any, **options: Any) -> tuple[list[Outcome], Exception]:
-    """Import until something can't be written; give the outcomes, and what was raised after them."""
+async def broken(
+    neto: Any, rows: Any, raises: type[Exception] = JournalError, **options: Any
+) -> tuple[list[Outcome], Exception]:
+    """Import until something can't be written or read; give the outcomes, and what was raised after them."""
     outcomes: list[Outcome] = []
 
     async def take() -> None:
@@ -312,7 +314,7 @@ async def broken(neto: Any, rows: Any, **options: Any) -> tuple[list[Outcome], E
             async for outcome in run:
                 outcomes.append(outcome)  # noqa: PERF401 (those before the error count)
 
-    with pytest.raises(JournalError) as caught:
+    with pytest.raises(raises) as caught:
         await take()
     return outcomes, caught.value
 
@@ -337,6 +339,19 @@ async def test_a_journal_that_fails(  # noqa: PLR0917 - fixtures
     saved = Counter(log.notes for log in store.logs)
     for outcome, row in zip(again, rows, strict=True):
         assert saved[row["Notes"]] == 1 if isinstance(outcome, Added) else saved[row["Notes"]] <= 1
+
+
+async def test_a_source_and_a_journal_that_fail(store: NetoSandbox, connect: Any, tmp_path: Path) -> None:
+    """Where the source had raised before, that is what is told."""
+    journal = FailingJournal(tmp_path / "journal", End, 1)
+
+    def rows() -> Any:
+        yield {"Notes": "a"}
+        raise LookupError("gone")
+
+    outcomes, error = await broken(await connect(store), rows(), LookupError, journal=journal)
+
+    assert (["Added"], 1, "gone") == (names(outcomes), store.log_count, str(error))
 
 
 @pytest.mark.parametrize(
