@@ -6,7 +6,9 @@ import re
 from importlib import metadata
 from typing import Any
 
+import attrs
 from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.util.inspect import object_description
 
 project = "neto_async"
 author = "neto_async contributors"
@@ -43,6 +45,19 @@ autodoc_preserve_defaults = True
 SECTIONS = Config(napoleon_custom_sections=[("Attributes", "params_style")])
 
 
+def read_signature(*seen: Any) -> tuple[str | None, str | None]:
+    """Show the defaults of an attrs class, whose ``__init__`` is made and has no source to read them in."""
+    _app, _what, _name, thing, _options, signature, returned = seen
+    if isinstance(thing, type) and attrs.has(thing) and signature:
+        given = sorted((field for field in attrs.fields(thing) if field.init), key=lambda field: field.kw_only)
+        made = [f"{field.default.factory.__name__}()" for field in given if isinstance(field.default, attrs.Factory)]
+        for call in made:
+            signature = signature.replace("NOTHING", call, 1)
+        for field in given:
+            signature = signature.replace(f"attr_dict['{field.name}'].default", object_description(field.default))
+    return signature, returned
+
+
 def read_docstring(*seen: Any) -> None:
     """Make reStructuredText of a docstring."""
     app, what, name, thing, options, lines = seen
@@ -66,6 +81,7 @@ def read_help(_app: Any, _context: Any, lines: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
-    """Say how docstrings are read."""
+    """Say how signatures, docstrings and helps are read."""
+    app.connect("autodoc-process-signature", read_signature)
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("sphinx-click-process-description", read_help)
