@@ -81,7 +81,7 @@ class NetoTime:
         loop = asyncio.get_running_loop()
         for timer in sorted(self.timers, key=lambda timer: timer.when):
             if timer.loop is loop:
-                timer.arm()
+                timer.arm_again()
 
     def engine(self, settings: Settings, transport: Transport) -> Engine:
         """Make the engine of a client that lives in this time."""
@@ -101,10 +101,7 @@ class NetoTime:
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> _Timer:
         """Call back once `monotonic` has come to ``when``."""
-        timer = _Timer(self, when, partial(callback, *args))
-        self.timers.add(timer)
-        timer.arm()
-        return timer
+        return _Timer(self, when, partial(callback, *args))
 
 
 class _Watched(Engine):
@@ -133,23 +130,24 @@ class _Timer:
         self._shared = shared
         self._callback = callback
         self._context = contextvars.copy_context()  # whoever skips must not lend it theirs
-        self._handle: asyncio.Handle | None = None
+        shared.timers.add(self)  # before its time is reckoned: another thread may skip at any moment
+        self._handle = self._left_with_loop()
 
-    def arm(self) -> None:
-        """Leave the callback with the loop, for what remains of its time; due ones keep their order."""
-        if self._handle is not None:
-            self._handle.cancel()
-        seconds = self.when - self._shared.monotonic()
-        if seconds > 0:
-            self._handle = self.loop.call_later(seconds, self._run_out, context=self._context)
-        else:
-            self._handle = self.loop.call_soon(self._run_out, context=self._context)
+    def arm_again(self) -> None:
+        """Reckon what remains of its time anew."""
+        self._handle.cancel()
+        self._handle = self._left_with_loop()
 
     def cancel(self) -> None:
         """Forget the callback."""
         self._shared.timers.discard(self)
-        if self._handle is not None:
-            self._handle.cancel()
+        self._handle.cancel()
+
+    def _left_with_loop(self) -> asyncio.Handle:
+        seconds = self.when - self._shared.monotonic()
+        if seconds > 0:
+            return self.loop.call_later(seconds, self._run_out, context=self._context)
+        return self.loop.call_soon(self._run_out, context=self._context)  # those that are due keep their order
 
     def _run_out(self) -> None:
         self._shared.timers.discard(self)

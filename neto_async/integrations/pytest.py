@@ -52,7 +52,7 @@ def make_neto_store(
         from neto_async.integrations.testing import NetoStore  # noqa: PLC0415 - see above
     except ImportError as missing:
         raise pytest.fail.Exception(str(missing), pytrace=False) from None
-    stores = request.node.stash.setdefault(STORES, [])
+    request.node.stash[STORES] = stores = []
     with ExitStack() as running:
 
         def make(**settings: Any) -> NetoStore:

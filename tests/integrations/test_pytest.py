@@ -40,6 +40,7 @@ def test_the_environment_leads_to_the_store(neto_store):
 async def test_the_environment_leads_to_the_newest_store(neto_store, make_neto_store):
     """A store made with settings of its own takes the place of the one before, one without a user name too."""
     newer = make_neto_store(username=None)
+    assert (newer.url, "") == (os.environ["NETO_STORE_URL"], os.environ["NETO_USERNAME"])
     async with AsyncNetoClient.from_env() as neto:
         await neto.add_customer_log(LOG)
     newer.assert_each_once([LOG])
@@ -189,11 +190,12 @@ def test_a_port_that_is_taken(neto_store):
 
 
 def test_a_store_without_the_plugin():
-    """The store is a context manager for other frameworks, and can be asked when it has stopped."""
+    """The store is a context manager for other frameworks; stopped it can still be asked, and its thread is gone."""
     with NetoStore() as store:
         assert store.username == "sandbox"
         assert repr(store) == f"<NetoStore at {store.url}: 0 logs, 0 calls>"
     assert repr(store) == "<NetoStore not started: 0 logs, 0 calls>"
+    assert "neto_async store" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_what_is_called_in_the_stores_thread_raises_in_the_tests(neto_store):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from functools import partial
 from importlib.metadata import entry_points
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from neto_async import AsyncNetoClient, AuthenticationError, NotSentError
+from neto_async import AsyncNetoClient, AuthenticationError, NotSentError, OutcomeUnknownError
+from neto_async.integrations.testing import NetoStore
 from neto_async.sandbox import faults
 
 if not entry_points(group="pytest11", name="neto_async"):  # pragma: no cover
@@ -67,6 +72,7 @@ async def test_the_fixture_may_come_after_the_wait_began(neto_store, request):
     async with AsyncNetoClient.from_env() as neto:
         adding = asyncio.create_task(neto.add_customer_log(LOG))
         await comes(lambda: neto.statistics().waiting_on is not None)
+        await turns(20)
         request.getfixturevalue("neto_time")
         await adding
 
@@ -125,6 +131,37 @@ async def test_a_record_beside_a_slow_call_is_given_its_time(neto_store, neto_ti
     neto_store.assert_each_once([LOG, {"notes": "Paid."}])
 
 
+class Deaf(httpx.AsyncBaseTransport):
+    """Takes a call and heeds no deadline."""
+
+    def __init__(self) -> None:
+        self.end = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        await self.end.wait()
+        raise httpx.ReadError("ended")
+
+
+async def test_a_call_that_was_left_to_itself_is_still_under_way(neto_store, neto_time):
+    """A call past its deadline gives its place back when it ends: what waits for that must not give up for a skip."""
+    deaf = Deaf()
+    async with (
+        httpx.AsyncClient(transport=deaf) as http,
+        AsyncNetoClient.from_env(http_client=http, timeout=0.01, requests_per_minute=1) as neto,
+    ):
+        with pytest.raises(OutcomeUnknownError):
+            await neto.add_customer_log(LOG)
+        waiting = asyncio.create_task(neto.add_customer_log(LOG, give_up_after=20))
+        await comes(lambda: neto.statistics().waiting_on == "quota")
+        await turns(20)
+        assert (0, False) == (neto_time.skipped, waiting.done())
+        deaf.end.set()
+        with pytest.raises(NotSentError):
+            await waiting
+    assert 19 < neto_time.skipped <= 20
+
+
 async def test_a_pause_of_one_client_waits_for_the_call_of_another(make_neto_store, neto_time):
     """Time is one for all: it is not skipped for the client that waits while another's call is under way."""
     answer = asyncio.Event()
@@ -159,3 +196,85 @@ def test_a_service_in_another_thread(neto_store, neto_time):
     with TestClient(app) as http:
         assert 1001 == http.post("/calls").json()
     assert 118 < neto_time.skipped <= 120
+
+
+def test_clients_in_two_threads_wait_together(make_neto_store, request):
+    """A minute is a minute for all: two clients that wait for it in loops of their own have it skipped once."""
+    stores = [make_neto_store(), make_neto_store()]
+    clients = []
+
+    async def main(store: NetoStore) -> None:
+        store.faults.next("rate limited")
+        async with AsyncNetoClient(store.url, username=store.username, api_key=store.api_key) as neto:
+            clients.append(neto)
+            await neto.add_customer_log(LOG)
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(store),)) for store in stores]
+    for thread in threads:
+        thread.start()
+    while [neto.statistics().waiting_on for neto in clients] != ["pause", "pause"]:
+        pass
+    neto_time = request.getfixturevalue("neto_time")
+    for thread in threads:
+        thread.join()
+    assert 59 < neto_time.skipped < 61
+    for store in stores:
+        store.assert_each_once([LOG])
+
+
+def test_each_loop_is_left_to_its_thread(neto_time):
+    """What is skipped reaches each loop in its own thread; in debug mode one that is touched from another says so."""
+    waiting, errors = threading.Semaphore(0), []
+
+    async def wait(seconds: float) -> None:
+        done = asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        neto_time.call_at(neto_time.monotonic() + seconds, done.set)
+        waiting.release()
+        await done.wait()
+
+    threads = [threading.Thread(target=partial(asyncio.run, wait(seconds), debug=True)) for seconds in (1000, 2000)]
+    for thread in threads:
+        thread.start()
+        waiting.acquire()
+    neto_time.skip(500)
+    neto_time.skip(2500)
+    for thread in threads:
+        thread.join()
+    assert [] == errors
+
+
+def test_a_loop_that_is_gone_holds_up_nobody(neto_store, neto_time):
+    """A wait that was left behind in a loop that has ended is forgotten."""
+
+    async def leave() -> None:
+        neto_time.call_at(neto_time.monotonic() + 10, print)
+
+    async def main() -> None:
+        async with AsyncNetoClient.from_env() as neto:
+            await neto.add_customer_log(LOG)
+
+    asyncio.run(leave())
+    neto_store.faults.next("rate limited")
+    asyncio.run(main())
+    assert 59 < neto_time.skipped <= 60
+
+
+async def test_nobody_lends_a_timer_their_context(neto_time):
+    """What a timer calls runs in the context it was set in, whoever skips; several run in the order of their times."""
+    where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+    told = []
+    done = asyncio.Event()
+
+    def tell(number: int) -> None:
+        told.append((number, where.get()))
+
+    where.set("set here")
+    now = neto_time.monotonic()
+    for number in (30, 10, 60.01, 20):
+        neto_time.call_at(now + number, tell, number)
+    neto_time.call_at(now + 60.02, done.set)
+    where.set("skipped here")
+    contextvars.Context().run(neto_time.skip, 60)
+    await done.wait()
+    assert [(number, "set here") for number in (10, 20, 30, 60.01)] == told
