@@ -6,12 +6,13 @@ The tests are those of the FastAPI service, its restarts included; the fixture b
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from served import Service
+from served import ROOT, Service
 from test_fastapi_restart import (  # noqa: F401
     test_a_call_that_never_ends_is_in_doubt_by_name,
     test_a_killed_service_names_what_is_in_doubt,
@@ -36,6 +37,7 @@ from test_fastapi_service import (  # noqa: F401
     test_what_became_of_a_log_is_the_answer,
 )
 
+from examples.aiohttp_service.app import make_app
 from neto_async.sandbox import NetoSandbox
 
 
@@ -69,3 +71,36 @@ async def test_an_upload_needs_a_name(service):
     """Without a name nobody can tell what kind of file it is: 422, and nothing is kept."""
     answer = await service.http.post("/imports", content="Notes\nhello\n")
     assert (422, []) == (answer.status_code, list(service.folder.iterdir()))
+
+
+class Demo(AiohttpService):
+    """The service with a store of its own."""
+
+    def words(self, app: str) -> list[str]:
+        """Give the command's words after the interpreter."""
+        return [*super().words(app)[:-1], "examples.aiohttp_service.demo"]
+
+
+async def test_the_demo_brings_a_store_of_its_own(store, tmp_path):
+    """The demo imports the example file into a store of its own, and touches no other."""
+    demo = Demo(store, tmp_path / "imports")
+    await demo.start()
+    export = (ROOT / "examples" / "crm-export.csv").read_bytes()
+
+    job = (await demo.upload("crm-export.csv", export, kind="crm-export")).json()["id"]
+    status = await demo.settled(job)
+    await demo.end()
+
+    assert ("ended", 300, 0) == (status["state"], status["progress"]["added"], store.call_count)
+    assert any(line.startswith("The store, as its staff see it: http://127.0.0.1:") for line in demo.said)
+    assert not demo.folder.exists()
+
+
+def test_the_readme_lists_every_route():
+    """The table in the service's README has a row for each route, and for no other."""
+    readme = (ROOT / "examples" / "aiohttp_service" / "README.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(\w+ /[^`?]*)(?:\?name=…)?` \|", readme, re.MULTILINE))
+    there = {
+        f"{route.method} {route.resource.canonical.replace('{job_id}', '{id}')}" for route in make_app().router.routes()
+    }
+    assert told == {route for route in there if not route.startswith("HEAD")}
