@@ -21,8 +21,9 @@ async def main() -> None:
                 NETO_API_KEY=store.api_key,
                 IMPORTS=folder,
             )
-            print(f"The service: http://127.0.0.1:8000/   The store, as its staff see it: {store.url}/")
-            config = uvicorn.Config("examples.fastapi_service.app:app", timeout_graceful_shutdown=5)
+            port = int(os.environ.get("PORT", "8000"))
+            print(f"The service: http://127.0.0.1:{port}/\nThe store, as its staff see it: {store.url}/", flush=True)
+            config = uvicorn.Config("examples.fastapi_service.app:app", port=port, timeout_graceful_shutdown=5)
             await uvicorn.Server(config).serve()
 
 
