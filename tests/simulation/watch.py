@@ -180,7 +180,9 @@ class Watch:
     def ended(self, begun: _Begun, delivery: Delivery, exchange: Reply | Failure | None, body: OutgoingBody) -> None:
         assert body.left is delivery.asked, "the body's note of having left is wrong"
         delivery.over = self.tick()
-        delivery.fate = self.fate_of(delivery, exchange)
+        # Closing settles at once what has not left, whatever may be answered to it still.
+        revoked = body.revoked and not delivery.asked
+        delivery.fate = Fate.NEVER_LEFT if revoked else self.fate_of(delivery, exchange)
         self.under_way -= 1
         self.tape.append(f"{now():9.2f}  call {delivery.number} ends: {delivery.fault}, {delivery.fate.name}")
         for text in delivery.texts:
