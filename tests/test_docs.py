@@ -29,6 +29,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 EXAMPLE = re.compile(r"^\s*```(python|sh)$", re.MULTILINE)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the pages speak to a POSIX shell")
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if EXAMPLE.search(page.read_text(encoding="utf-8"))],
