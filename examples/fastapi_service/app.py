@@ -5,7 +5,8 @@ A FastAPI service with neto_async: single logs from handlers, imports of uploads
     uvicorn examples.fastapi_service.app:app --timeout-graceful-shutdown 5
 
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
-bytes; GRACE, seconds for the calls under way when the server ends. Without a store: see demo.py.
+bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
+server ends. Without a store: see demo.py.
 """
 
 from __future__ import annotations
@@ -29,11 +30,18 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 from examples.jobs import KINDS, Imports, Job, RefusedFileError, TooLargeError, mapping_for
+from neto_async import AsyncNetoClient
 from neto_async.integrations.fastapi import Neto, add_error_handlers, neto_lifespan
 
 PAGE = Path(__file__).parent / "page"
 MAX_UPLOAD = int(os.environ.get("MAX_UPLOAD", "100_000_000"))
 GRACE = float(os.environ.get("GRACE", "5"))
+REQUESTS_PER_MINUTE = float(os.environ.get("REQUESTS_PER_MINUTE", "400"))
+
+
+def open_client() -> AsyncNetoClient:
+    """Make the application's client."""
+    return AsyncNetoClient.from_env(requests_per_minute=REQUESTS_PER_MINUTE)
 
 
 @asynccontextmanager
@@ -77,7 +85,7 @@ def at_the_end(call: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-app = FastAPI(title="Customer logs", lifespan=neto_lifespan(grace=GRACE, lifespan=importing))
+app = FastAPI(title="Customer logs", lifespan=neto_lifespan(open_client, grace=GRACE, lifespan=importing))
 add_error_handlers(app)
 app.mount("/page", StaticFiles(directory=PAGE))
 
