@@ -56,7 +56,9 @@ async def ends(url: str, http_client: Any = None, **settings: Any) -> tuple[Any,
 # --- Proxies ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # httpx-aiohttp asks aiohttp for it
+# What httpx-aiohttp asks of aiohttp with a proxy's password.
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The 'proxy_auth' parameter is deprecated:DeprecationWarning")
 async def test_a_tunnel_shows_the_proxy_nothing(library, ours, trusting):
     """Through a proxy with a password to a store with TLS: added, and the proxy sees neither key nor text."""
     async with (
