@@ -85,7 +85,17 @@ def at_the_end(call: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-app = FastAPI(title="Customer logs", lifespan=neto_lifespan(open_client, grace=GRACE, lifespan=importing))
+async def not_for_other_sites(request: Request) -> None:
+    """Refuse what a page of another site sends in a person's browser: nobody is asked who they are here."""
+    if request.method != "GET" and request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+        raise HTTPException(403, "another site's page may not do this")
+
+
+app = FastAPI(
+    title="Customer logs",
+    lifespan=neto_lifespan(open_client, grace=GRACE, lifespan=importing),
+    dependencies=[Depends(not_for_other_sites)],
+)
 add_error_handlers(app)
 app.mount("/page", StaticFiles(directory=PAGE))
 

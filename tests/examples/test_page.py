@@ -28,6 +28,9 @@ pytestmark = [
 ]
 
 
+FORM = '<form method="post" enctype="text/plain"><input name="Notes" value="\nowned"><button>x</button></form>'
+
+
 @pytest.fixture
 async def browser() -> AsyncIterator[Any]:
     """Start Chromium."""
@@ -242,6 +245,19 @@ async def test_an_address_without_an_import_is_told(page, service):
     await expect(page.get_by_role("alert")).to_contain_text("no such import")
     await page.get_by_role("link", name="All imports").click()
     await expect(page.get_by_role("heading", name="A new import")).to_be_visible()
+
+
+async def test_another_sites_page_can_do_nothing(page, browser, service, store):
+    """A form there, which needs nobody's leave to post, starts no import."""
+    other = await browser.new_page()
+    await other.route("http://elsewhere.test/", lambda route: route.fulfill(content_type="text/html", body=FORM))
+    await other.goto("http://elsewhere.test/")
+    await other.locator("form").evaluate("(form, to) => { form.action = to; }", f"{service.url}/imports?name=a.csv")
+    async with other.expect_response(f"{service.url}/imports**") as answer:
+        await other.get_by_role("button").click()
+
+    assert 403 == (await answer.value).status
+    assert [] == (await service.http.get("/imports")).json()["imports"]
 
 
 # -- for everyone ---------------------------------------------------------------------------------------------------
