@@ -6,7 +6,8 @@ Run the examples of one page in their order, in this folder: ``python play.py PA
 * The ``text`` block that follows an example right away is all that it prints. There ``...`` stands for lines or words
   left out, and times and the sandbox's port may differ. Without one a ``python`` block prints nothing, and a command
   what it likes.
-* ``no-run`` after the language, as in ``python no-run``, marks a block that is for reading alone.
+* A block with more than the language in its first line is not run here: ``python no-run`` is for reading alone, and
+  one with a ``title`` is a file that another test runs.
 
 The exit code is 0 where all went as the page says; otherwise it says what did not.
 """
