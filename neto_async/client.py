@@ -136,6 +136,7 @@ class AsyncNetoClient:
 
     async def __aenter__(self) -> Self:
         self._check_usable()
+        self._transport.open()
         return self
 
     async def __aexit__(

@@ -58,11 +58,12 @@ def neto_context(
         if key in app:
             # Else the logs of one store would go to the other.
             raise ConfigurationError(f"{key!r} is taken: give each neto_context a key of its own")
-        app[key] = client = make_client()
-        try:
-            yield
-        finally:
-            await client.aclose(timeout=grace)
+        async with make_client() as client:
+            app[key] = client
+            try:
+                yield
+            finally:
+                await client.aclose(timeout=grace)
 
     return opened
 

@@ -64,17 +64,17 @@ def neto_lifespan(
         if hasattr(app.state, name):
             # Else the logs of one store would go to the other.
             raise ConfigurationError(f"app.state.{name} is taken: give each neto_lifespan a name of its own")
-        client = make_client()
-        setattr(app.state, name, client)
-        try:
-            if lifespan is None:
-                yield {name: client}
-            else:
-                async with lifespan(app) as state:
-                    yield {**(state or {}), name: client}
-        finally:
-            delattr(app.state, name)
-            await client.aclose(timeout=grace)
+        async with make_client() as client:
+            setattr(app.state, name, client)
+            try:
+                if lifespan is None:
+                    yield {name: client}
+                else:
+                    async with lifespan(app) as state:
+                        yield {**(state or {}), name: client}
+            finally:
+                delattr(app.state, name)
+                await client.aclose(timeout=grace)
 
     return opened
 

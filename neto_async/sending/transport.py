@@ -66,7 +66,7 @@ class HttpTransport:
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
         status = None
         try:
-            client = self._open()
+            client = self.open()
             request = client.build_request(
                 "POST",
                 self._url,
@@ -95,7 +95,8 @@ class HttpTransport:
         if self._owned and self._client is not None:
             await self._client.aclose()
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """Make the client, if need be: that reads certificates, and holds the loop for some 0.1 s."""
         if self._client is None:
             connections = self._settings.max_concurrency
             self._client = httpx.AsyncClient(

@@ -173,3 +173,9 @@ def test_without_its_framework_an_adapter_says_what_to_install(monkeypatch, name
     monkeypatch.delitem(sys.modules, f"neto_async.integrations.{name}")
     with pytest.raises(ImportError, match=re.escape(f'pip install "neto_async[{name}]"')):
         importlib.import_module(f"neto_async.integrations.{name}")
+
+
+async def test_the_http_client_is_made_at_the_start(own):
+    """White box: opening a client makes the HTTP client, which takes tens of milliseconds, before the first request."""
+    async with own() as neto:
+        assert neto._transport._client is not None

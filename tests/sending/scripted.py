@@ -45,6 +45,9 @@ class Network:
         behaviour = self.script.popleft() if self.script else self.always or saves
         return await behaviour(self, body)
 
+    def open(self) -> None:
+        """Nothing is to be made ready."""
+
     async def aclose(self) -> None:
         self.closed = True
 
