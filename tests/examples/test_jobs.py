@@ -248,3 +248,23 @@ def test_a_kind_or_zone_that_is_not_there_is_refused(kind, zone, words):
         mapping_for(kind, zone)
 
     assert (ColumnMapping(), MAPPING) == (mapping_for("", ""), mapping_for("", "Australia/Sydney"))
+
+
+async def test_what_was_not_started_waits_in_the_next_process_too(store, connect, tmp_path):
+    """It is sent when it is started and not before, with the same preview; two who start it at once start it once."""
+    imports = Imports(await connect(store), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(30))), MAPPING)
+    preview = await imports.preview(job)
+
+    later = Imports(await connect(store), tmp_path)
+    await later.resume()
+    same = later.jobs[job.id]
+    assert ("ready", preview, 0) == (same.status["state"], await later.preview(same), store.call_count)
+
+    await asyncio.gather(later.start(same), later.start(same))
+    assert ("ended", 30, 30) == (
+        (await settled(later, same))["state"],
+        same.status["progress"]["added"],
+        store.log_count,
+    )
