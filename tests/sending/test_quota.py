@@ -70,17 +70,57 @@ def test_a_fraction_is_never_exceeded(limit):
     assert (begun[-1] - begun[0]) / 60 >= (len(begun) - max(1, int(limit))) / max(limit, 1) - 1
 
 
+@pytest.mark.parametrize("limit", [30, 60])
 @given(moments=st.lists(st.floats(0, 1), min_size=2, max_size=50))
-def test_spaced_calls_keep_their_distance(moments):
+def test_spaced_calls_keep_their_distance(limit, moments):
     """Spaced calls begin 60/N apart, less a tenth of that which a late timer may catch up with."""
-    quota, now, begun = Window(60), 0.0, []
+    quota, now, begun = Window(limit), 0.0, []
     for late in moments:
         now = quota.earliest(now, spaced=True) + late
         quota.begin(now, spaced=True)
         quota.end(now)
         begun.append(now)
 
-    assert min(later - earlier for earlier, later in pairwise(begun)) >= 0.9 - 1e-9
+    assert min(later - earlier for earlier, later in pairwise(begun)) >= 0.9 * 60 / limit - 1e-9
+
+
+def test_a_late_call_is_caught_up_with_by_the_next():
+    """A spaced call that begins a little late does not push back the next; one that is very late does."""
+    quota = Window(60)
+    for at in (0.0, 1.05, 2.5):
+        quota.begin(at, spaced=True)
+        quota.end(at)
+
+    assert 3.4 == quota._spaced_at  # white-box: what is left of the window would hold the next back a little more
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_spaced_calls_leave_places_until_the_next_comes_free(ended):
+    """Where others hold places, what is left of the window is spread over the time until one of them is given back."""
+    quota = Window(5)
+    for _ in range(3):
+        quota.begin(0.0, spaced=False)
+    quota.begin(0.0, spaced=True)
+    for _ in range(3 * ended):
+        quota.end(0.5)
+
+    # One place is left until a minute after the first call's end; at the earliest that is a minute from now.
+    assert (60.5 if ended else 60.0) / 2 == quota.earliest(0.5, spaced=True)
+    assert 0.5 == quota.earliest(0.5, spaced=False)
+
+
+def test_single_adds_do_not_push_back_an_import():
+    """A call of a single add takes a place, and the pace of an import goes on from its own last call."""
+    quota = Window(60)
+    quota.begin(0.0, spaced=True)
+    quota.begin(0.5, spaced=False)
+
+    assert 60 / 59 == quota.earliest(0.5, spaced=True)
+
+
+def test_an_import_is_foretold_by_its_pace():
+    """So many calls take that many times 60/N seconds."""
+    assert [1.5, 240.0] == [Window(400).seconds_for(10), Window(0.5).seconds_for(2)]
 
 
 def test_no_limit():
@@ -90,6 +130,7 @@ def test_no_limit():
     quota.end(5.0)
 
     assert (Unlimited(), 5.0, None) == (quota, quota.earliest(5.0, spaced=True), quota.seconds_for(10))
+    assert 0 == quota.used
 
 
 @pytest.mark.parametrize("latency", [0.05, 0.4, 0.99])

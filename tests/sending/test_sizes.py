@@ -95,6 +95,19 @@ def test_one_record_that_can_not_be_encoded_leaves_its_neighbours_alone(encoded)
     assert (100, [50]) == (len(report.added), [outcome.index for outcome in report.invalid])
 
 
+def test_a_body_that_fits_teaches_only_once_one_did_not():
+    """Foretelling begins with the first body that was too long, and from then on each body is its measure."""
+    sizes = Sizes(10_000)
+    plain = [_log(900)] * 9
+
+    sizes.note([_log(900, "☃")], 9_999)
+    assert 9 == sizes.fitting(plain)
+    sizes.cut([_log(900, "☃")] * 9, 28_000)
+    assert 3 == sizes.fitting(plain)
+    sizes.note(plain[:3], 3_000)
+    assert 9 == sizes.fitting(plain)
+
+
 RECORDS = st.lists(st.integers(1, 3000).map(_log), min_size=1, max_size=40)
 
 
