@@ -125,8 +125,8 @@ class _Timer:
     """A callback that waits for its time."""
 
     def __init__(self, shared: NetoTime, when: float, callback: Callable[[], object]) -> None:
-        self.when = when
-        self.loop = asyncio.get_running_loop()
+        self.when: float = when
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._shared = shared
         self._callback = callback
         self._context = contextvars.copy_context()  # whoever skips must not lend it theirs
