@@ -28,6 +28,12 @@ pytestmark = [
 ]
 
 
+DROPPED = """() => {
+  const carried = new DataTransfer();
+  carried.items.add(new File(["Notes\\nhello\\n"], "dropped.csv"));
+  return carried;
+}"""
+
 FORM = '<form method="post" enctype="text/plain"><input name="Notes" value="\nowned"><button>x</button></form>'
 
 
@@ -127,6 +133,14 @@ async def test_a_kind_of_file_brings_its_columns(page, store):
     await done(page)
 
     assert 300 == store.log_count
+
+
+async def test_a_file_can_be_dropped(page):
+    """It is then the chosen one."""
+    dropped = await page.evaluate_handle(DROPPED)
+    await page.locator("#drop").dispatch_event("drop", {"dataTransfer": dropped})
+    await page.get_by_role("button", name="Look through the file").click()
+    await expect(page.get_by_role("heading", name="dropped.csv")).to_be_visible()
 
 
 async def test_times_are_in_the_zone_that_was_chosen(page, store):
