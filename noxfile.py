@@ -47,20 +47,21 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types: mypy strict inside, and pyright on what users see."""
-    session.install("-e", ".[cli,sandbox,fastapi,aiohttp,otel]", *group("typing"))
+    """Check types: mypy strict, what uses the package included, and pyright on what users see."""
+    session.install("-e", EVERYTHING, *group("bench"), *group("typing"))
     session.run("mypy")
+    session.run("mypy", "--package", "benchmarks", "--package", "examples")
     session.run("pyright", "--verifytypes", "neto_async", "--ignoreexternal")
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests and report the branches that none of them took."""
+    """Run the tests; fails where a branch is left that none of them took."""
     session.install("-e", EVERYTHING)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    session.run("coverage", "report", "--fail-under", "100")
 
 
 @nox.session
@@ -115,6 +116,13 @@ def docs(session: nox.Session) -> None:
     options = ["--nitpicky", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"]
     session.run("sphinx-build", *options, *session.posargs, "docs", str(built))
     session.log(f"built: {built / 'index.html'}")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Drive the example service's page in Chromium, which has to be on the path."""
+    session.install("-e", EVERYTHING, *group("browser"))
+    session.run("python", "-m", "pytest", "-m", "browser", *session.posargs)
 
 
 @nox.session

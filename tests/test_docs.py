@@ -25,7 +25,7 @@ from neto_async.sending import attempts, engine, quota
 from neto_async.wire import VENDOR_NAMES
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLE = re.compile(r"^\s*```(python|sh)$", re.MULTILINE)
 
 
@@ -125,7 +125,7 @@ def test_the_page_on_the_engine_has_its_numbers():
         assert told_so in page
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", sorted({*ROOT.glob("*.md"), *PAGES}), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_inside_the_project_lead_somewhere(page):
     """A relative link names a file that is there. (The headings in it are looked at when the site is built.)"""
     targets = re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8"))
