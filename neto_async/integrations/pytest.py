@@ -7,23 +7,29 @@ pytest: a Neto store on loopback for tests of your own code, and time that needs
         neto_store.assert_each_once([{"notes": "Rang back."}])
 
 Installed with the package, so there is nothing to register. The fixtures are synchronous: they fit tests of any kind,
-under pytest-asyncio, anyio or neither. This module is imported in every run of pytest, so it imports nothing of the
-package before a fixture is asked for. May import, in this way: testing and the time beside it.
+under pytest-asyncio, anyio or neither. This module is imported in every run of pytest, so it imports what it stands on
+when a fixture is asked for. May import, in this way, testing and the time beside it; at once only errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+import neto_async
+from neto_async.errors import NetoError
 
 if TYPE_CHECKING:
     from neto_async.integrations.testing import NetoStore, NetoTime
 
 STORES: pytest.StashKey[list[NetoStore]] = pytest.StashKey()
 """The stores that a test's fixtures started."""
+
+PACKAGE = Path(neto_async.__file__).parent
 
 
 @pytest.fixture
@@ -74,7 +80,21 @@ def neto_store(make_neto_store: Callable[..., NetoStore]) -> NetoStore:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Add the calls that the stores saw to the report of a test that failed."""
-    if call.when == "call" and call.excinfo is not None:
-        for store in item.stash.get(STORES, ()):
-            item.add_report_section("call", "neto_store", store.report())
+    """Where a test with a store failed, tell of its calls, and end tracebacks where the client was called."""
+    if call.when != "call" or call.excinfo is None or STORES not in item.stash:
+        return
+    for store in item.stash[STORES]:
+        item.add_report_section("call", "neto_store", store.report())
+    if not item.config.getoption("fulltrace"):
+        _shorten(call.excinfo.value)
+
+
+def _shorten(error: BaseException | None) -> None:
+    """Take the frames of the package out of what its own errors show: pytest would print logs and keys as arguments."""
+    while error is not None:
+        place = error.__traceback__ if isinstance(error, NetoError) else None
+        while place is not None and place.tb_next is not None:
+            if Path(place.tb_next.tb_frame.f_code.co_filename).is_relative_to(PACKAGE):
+                place.tb_next = None
+            place = place.tb_next
+        error = error.__cause__ or error.__context__

@@ -144,6 +144,53 @@ def test_a_failed_test_shows_what_the_stores_saw(run):
     assert "CANARY" not in "".join(told)
 
 
+UNCAUGHT = """
+TEXT, KEY = "CANARY" + "-TEXT", "CANARY" + "-KEY"
+
+
+async def note_it(times):
+    async with AsyncNetoClient.from_env() as neto:
+        await neto.add_customer_log({"username": TEXT * times})  # called here
+
+
+def test_refused(neto_store):
+    neto_store.faults.next("refused")
+    asyncio.run(note_it(1))
+
+
+def test_invalid(neto_store):
+    asyncio.run(note_it(9))
+
+
+def test_key(neto_store):
+    AsyncNetoClient(neto_store.url, api_key=KEY + chr(1))  # called here
+
+
+def test_wrapped(neto_store):
+    neto_store.faults.next("refused")
+    try:
+        asyncio.run(note_it(1))
+    except NetoError as error:
+        raise RuntimeError("of the test's own") from error
+"""
+
+
+def test_an_uncaught_error_shows_neither_text_nor_key(run):
+    """The traceback of one of our errors ends where the client was called: no arguments of frames of ours."""
+    result = run(APP, UNCAUGHT)
+    result.assert_outcomes(failed=4)
+    assert 4 == sum(line.startswith(">") and line.endswith("# called here") for line in result.outlines)
+    assert "CANARY-" not in "".join(result.outlines)
+
+
+def test_the_whole_traceback_is_there_for_who_asks(run):
+    """With --full-trace frames of ours are shown, and so they are in errors that are not ours."""
+    told = "\n".join(run(APP, UNCAUGHT, arguments=(*NO_LOOPS, "--full-trace", "-k", "refused")).outlines)
+    assert "CANARY-TEXT" in told
+    told = "\n".join(run(APP, "def test(neto_store):\n    neto_store.call(lambda: 1 / 0)").outlines)
+    assert "return asyncio.run_coroutine_threadsafe(" in told
+
+
 def test_a_passed_test_shows_nothing(run):
     """What the stores saw is told of failures alone."""
     result = run("def test_one(neto_store):\n    pass", arguments=(*NO_LOOPS, "-rA"))
