@@ -4,7 +4,8 @@ An aiohttp service with neto_async: single logs from handlers, and imports of up
     python -m examples.aiohttp_service.app
 
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
-bytes; GRACE, seconds for the calls under way when the server ends; PORT. Without a store: see demo.py.
+bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
+server ends; PORT. Without a store: see demo.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aiohttp import web
 from attrs import asdict
 
 from examples.jobs import KINDS, Imports, Job, RefusedFileError, TooLargeError, mapping_for
+from neto_async import AsyncNetoClient
 from neto_async.integrations.aiohttp import NETO, error_middleware, neto_context
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ IMPORTS = web.AppKey("imports", Imports)
 
 MAX_UPLOAD = int(os.environ.get("MAX_UPLOAD", "100_000_000"))
 GRACE = float(os.environ.get("GRACE", "5"))
+REQUESTS_PER_MINUTE = float(os.environ.get("REQUESTS_PER_MINUTE", "400"))
 
 routes = web.RouteTableDef()
 
@@ -36,10 +39,15 @@ routes = web.RouteTableDef()
 def make_app() -> web.Application:
     """Put the application together."""
     app = web.Application(middlewares=[error_middleware(), refusals])
-    app.cleanup_ctx.extend([neto_context(grace=GRACE), importing])
+    app.cleanup_ctx.extend([neto_context(open_client, grace=GRACE), importing])
     app.on_shutdown.append(stop_importing)
     app.add_routes(routes)
     return app
+
+
+def open_client() -> AsyncNetoClient:
+    """Make the application's client."""
+    return AsyncNetoClient.from_env(requests_per_minute=REQUESTS_PER_MINUTE)
 
 
 async def importing(app: web.Application) -> AsyncIterator[None]:
