@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import neto_async
 from neto_async.errors import NetoError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 STORES: pytest.StashKey[list[NetoStore]] = pytest.StashKey()
 """The stores that a test's fixtures started."""
 
-PACKAGE = Path(neto_async.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 @pytest.fixture
