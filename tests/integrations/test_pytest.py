@@ -135,6 +135,17 @@ def test_a_test_without_a_loop(neto_store):
     assert [1, 1] == [call.records for call in neto_store.calls]
 
 
+async def test_a_shared_store_is_emptied(neto_store):
+    """What one test left, logs, faults and rules, is gone for the next; ids go on."""
+    neto_store.refuse_when(lambda fields: True)
+    async with AsyncNetoClient.from_env() as neto:
+        await neto.add_customer_logs([LOG])
+        neto_store.faults.next("refused")
+        neto_store.call(neto_store.sandbox.clear)
+        assert 1001 == (await neto.add_customer_log(LOG)).log_id
+    assert 1 == len(neto_store.calls)
+
+
 async def test_waiting_until_something_stands_in_the_store(neto_store):
     """What a background task adds is waited for without sleeping; the condition may ask the store itself."""
     async with AsyncNetoClient.from_env() as neto:
