@@ -84,9 +84,9 @@ class NetoStore:
     def __init__(self, **settings: Any) -> None:
         self.sandbox: NetoSandbox = NetoSandbox(**settings)
         self.faults: NetoFaults = NetoFaults(self)
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # of that thread, while the store answers
-        self._end: asyncio.Event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # while the store answers
+        self._thread: threading.Thread | None = None  # of that loop
+        self._end: asyncio.Event = asyncio.Event()  # ends them
 
     def __repr__(self) -> str:
         return self.call(repr, self.sandbox).replace("NetoSandbox", "NetoStore")
@@ -106,10 +106,10 @@ class NetoStore:
 
         Raises:
             OSError: The port is taken.
+            RuntimeError: It answers already.
         """
         started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._live, args=(started,), name="neto_async store", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._live, args=(started,), name="neto_async store", daemon=True).start()
         started.result()
 
     def stop(self) -> None:
@@ -129,7 +129,11 @@ class NetoStore:
 
     async def _serve(self, started: Future[None]) -> None:
         async with self.sandbox:
-            self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+            self._loop, self._thread, self._end = (
+                asyncio.get_running_loop(),
+                threading.current_thread(),
+                asyncio.Event(),
+            )
             started.set_result(None)
             await self._end.wait()
 

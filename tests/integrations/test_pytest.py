@@ -200,6 +200,15 @@ def test_a_port_that_is_taken(neto_store):
     second.stop()
 
 
+def test_a_store_that_answers_already(neto_store):
+    """Starting it again is an error that leaves it as it is."""
+    with pytest.raises(RuntimeError, match="running already"):
+        neto_store.start()
+    neto_store.assert_each_once([])
+    neto_store.stop()
+    assert "neto_async store" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_a_store_without_the_plugin():
     """The store is a context manager for other frameworks; stopped it can still be asked, and its thread is gone."""
     with NetoStore() as store:
