@@ -129,11 +129,8 @@ class NetoStore:
 
     async def _serve(self, started: Future[None]) -> None:
         async with self.sandbox:
-            self._loop, self._thread, self._end = (
-                asyncio.get_running_loop(),
-                threading.current_thread(),
-                asyncio.Event(),
-            )
+            self._loop, self._thread = asyncio.get_running_loop(), threading.current_thread()
+            self._end = asyncio.Event()
             started.set_result(None)
             await self._end.wait()
 
