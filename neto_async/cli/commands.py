@@ -241,7 +241,8 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     rate: float | None,
 ) -> int:
     """
-    Add the logs of FILE (.csv .tsv .jsonl .ndjson .json .xlsx, any of them .gz, or - for standard input) to a store.
+    Add the logs of FILE to a store: .csv .tsv .jsonl .ndjson .json .xlsx, all but .xlsx packed with gzip too, or
+    - for standard input.
 
     The store and its key come from the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY. Columns with the
     vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are found by themselves.
@@ -642,7 +643,7 @@ def _told_of_trouble(neto: AsyncNetoClient, screen: Screen) -> Iterator[None]:
 
 def _trouble(now: Statistics) -> str:
     if now.failing:
-        return "The store can't be reached; nothing left. Trying again for some minutes; Ctrl-C stops."
+        return "The store can't be reached. Trying again for some minutes; Ctrl-C stops."
     if now.waiting_on == "pause":
         return "The store asked for a pause; going on when it is over. Ctrl-C stops."
     if now.waiting_on == "probe":

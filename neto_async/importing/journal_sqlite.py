@@ -219,7 +219,7 @@ class SqliteJournal:
         Raises:
             ConfigurationError: It can't be used.
         """
-        if not self._is_there():
+        if not self._is_there() or not self._path.stat().st_size:
             return None
         try:
             self._connect(create=False)

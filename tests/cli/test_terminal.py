@@ -8,69 +8,18 @@ import re
 import shlex
 import signal
 import sys
-import termios
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, field
 
 from neto_async.sandbox import NetoSandbox, faults
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the terminals and processes of Linux")
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 QUICKLY = ("--batch-size", "2", "--max-concurrency", "1", "--requests-per-minute", "none")
 ROWS = 60
-
-
-@define(eq=False)
-class Terminal:
-    """A pseudo-terminal; colours and the cursor's moves are left out of what it shows."""
-
-    keyboard: int
-    device: int
-    written: bytes = b""
-    _news: asyncio.Event = field(factory=asyncio.Event, init=False)
-
-    @property
-    def name(self) -> str:
-        """The device, for a process that has it as its own."""
-        return os.ttyname(self.device)
-
-    @property
-    def shown(self) -> str:
-        """All that was written so far."""
-        return CONTROL.sub("", self.written.decode(errors="replace")).replace("\r\n", "\n")
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self.keyboard, keys.encode())
-
-    async def until(self, text: str) -> None:
-        """Wait until a text is shown."""
-        while text not in self.shown:
-            self._news.clear()
-            await self._news.wait()
-
-    def read(self) -> None:
-        """Take what was written."""
-        self.written += os.read(self.keyboard, 1 << 16)
-        self._news.set()
-
-
-@pytest.fixture
-async def terminal() -> AsyncIterator[Terminal]:
-    """Open a terminal."""
-    made = Terminal(*os.openpty())
-    termios.tcsetwinsize(made.device, (24, 80))
-    asyncio.get_running_loop().add_reader(made.keyboard, made.read)
-    yield made
-    asyncio.get_running_loop().remove_reader(made.keyboard)
-    os.close(made.keyboard)
-    os.close(made.device)
 
 
 @pytest.fixture
@@ -79,12 +28,6 @@ def file(tmp_path: Path) -> Path:
     made = tmp_path / "calls.csv"
     made.write_text("Notes\n" + "".join(f"note {row}\n" for row in range(ROWS)), encoding="utf-8")
     return made
-
-
-def until_waiting(process: int) -> None:
-    """Wait until a process waits: for a key, where it has nothing else to wait for."""
-    while Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "S":
-        os.sched_yield()
 
 
 def notes_in(store: NetoSandbox) -> list[str]:
@@ -104,12 +47,12 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("keys", "code", "sent", "says"), ANSWERS)
 async def test_the_question(  # noqa: PLR0917
-    run: Any, store: NetoSandbox, terminal: Terminal, file: Path, keys: str, code: int, sent: int, says: str
+    run: Any, store: NetoSandbox, terminal: Any, file: Path, keys: str, code: int, sent: int, says: str
 ) -> None:
     """At a terminal it asks before it sends, and sends for a yes alone; Ctrl-C, pressed once, is a no."""
     await run.start("import", str(file), *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
     await terminal.until("Send them? What is added can't be deleted through the API [y/N]: ")
-    until_waiting(run.process)
+    run.until_waiting()
     assert 0 == store.call_count
     terminal.type(keys)
     ran = await run.ended()
@@ -119,7 +62,7 @@ async def test_the_question(  # noqa: PLR0917
     assert "Traceback" not in terminal.shown
 
 
-async def test_no_question(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+async def test_no_question(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """It does not ask where ``--yes`` answers already, where nothing is left to send, or for a sandbox."""
     for words in (["--yes"], [], ["--sandbox"]):
         ran = await run("import", str(file), *words, *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
@@ -128,7 +71,7 @@ async def test_no_question(run: Any, store: NetoSandbox, terminal: Terminal, fil
     assert "Send them?" not in terminal.shown
 
 
-async def test_what_is_too_long_for_a_line(run: Any, store: NetoSandbox, terminal: Terminal, tmp_path: Path) -> None:
+async def test_what_is_too_long_for_a_line(run: Any, store: NetoSandbox, terminal: Any, tmp_path: Path) -> None:
     """On a screen no letter of the plan is lost; the command that goes on is one line, whatever its length."""
     file = tmp_path / f"{'long ' * 20}.csv"
     file.write_text("Notes\n" + "x\n" * 3, encoding="utf-8")
@@ -142,7 +85,7 @@ async def test_what_is_too_long_for_a_line(run: Any, store: NetoSandbox, termina
     assert f"{file}." in re.sub(r"\n +", " ", plan)
 
 
-async def test_the_bar(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+async def test_the_bar(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """A bar says how far it is, at the end that all is done, and leaves the cursor to be seen."""
     await run("import", str(file), "--yes", *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
     await terminal.until("60  added")
@@ -168,7 +111,7 @@ async def gone_on_with(run: Any, store: NetoSandbox, file: Path, *words: str) ->
     return ran.summary["unknown"]
 
 
-async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """Ctrl-C stops: the call under way is awaited, then it is said what is left, and which command goes on."""
     release = await begun(run, store, file, terminal=terminal.name, TERM="xterm")
     terminal.type(CTRL_C)
@@ -182,7 +125,7 @@ async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Terminal, file: Pa
     assert 0 == await gone_on_with(run, store, file)
 
 
-async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """A second Ctrl-C ends at once, says so and which command goes on; the rows of the call under way are in doubt."""
     release = await begun(run, store, file, terminal=terminal.name, TERM="xterm")
     terminal.type(CTRL_C)
@@ -199,24 +142,22 @@ async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Terminal, fi
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-async def test_ctrl_c_twice_without_a_terminal(run: Any, store: NetoSandbox, file: Path, first: signal.Signals) -> None:
+async def test_ctrl_c_twice_without_a_terminal(
+    run: Any, store: NetoSandbox, output: Any, file: Path, first: signal.Signals
+) -> None:
     """The same where the output is a pipe, and where a supervisor had asked for the end before."""
-    output, writing = os.pipe()
-    release = await begun(run, store, file, out=f"/proc/{os.getpid()}/fd/{writing}")
-    os.close(writing)
+    release = await begun(run, store, file, out=output.name)
     os.kill(run.process, first)
-    shown = b""
-    while b"Stopping: no more rows are sent; awaiting 1 call under way. Ctrl-C again ends at once" not in shown:
-        shown += await asyncio.to_thread(os.read, output, 1 << 16)
+    await output.until("Stopping: no more rows are sent; awaiting 1 call under way. Ctrl-C again ends at once")
     os.kill(run.process, signal.SIGINT)
     ran = await run.ended()
     release.set()
-    shown += os.read(output, 1 << 16)
-    os.close(output)
+    await output.until("Ended at once")
+    await output.until(
+        f"To go on with what is left, nothing twice:\n  neto-async import {file} --yes {' '.join(QUICKLY)}\n"
+    )
 
     assert (4, "") == (ran.code, ran.err)
-    again = f"To go on with what is left, nothing twice:\n  neto-async import {file} --yes {' '.join(QUICKLY)}\n"
-    assert shown.decode().endswith(again)
     assert 2 == await gone_on_with(run, store, file)
 
 
@@ -234,7 +175,7 @@ async def test_requests_to_end(run: Any, store: NetoSandbox, file: Path) -> None
     assert 0 == await gone_on_with(run, store, file)
 
 
-async def test_ctrl_c_without_a_journal(run: Any, store: NetoSandbox, terminal: Terminal, file: Path) -> None:
+async def test_ctrl_c_without_a_journal(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """Where nothing is remembered, no command is said to go on."""
     await begun(run, store, file, "--no-journal", terminal=terminal.name, TERM="xterm")
     for waits_for in ("Stopping: ", "Ended at once"):

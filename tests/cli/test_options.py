@@ -1,0 +1,264 @@
+"""What each command answers to options, kinds of journals, warnings and trouble."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neto_async import AsyncNetoClient, CustomerLog, cli
+from neto_async.cli import commands
+from neto_async.errors import ConfigurationError
+from neto_async.importing.files import open_rows
+from neto_async.importing.journal import End, Intent, RowState
+from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.sandbox import NetoSandbox, ReplyShape, faults
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of nine logs."""
+    made = tmp_path / "calls.csv"
+    made.write_text("Notes\n" + "".join(f"note {row}\n" for row in range(9)), encoding="utf-8")
+    return made
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the processes of Linux")
+
+# -- options ----------------------------------------------------------------------------------------------------
+
+WRONG = [
+    (["--map", "Notes"], 'write Field="…"'),
+    (["--map", "Notes="], 'write Field="…"'),
+    (["--map-value", "Status=Open"], 'write Field="their word=our word"'),
+    (["--map-value", "Status= =Completed"], 'write Field="their word=our word"'),
+    (["--requests-per-minute", "many"], 'give a number, or "none" for no limit'),
+    (["--requests-per-minute", "0"], "requests_per_minute"),
+    (["--batch-size", "0"], "batch_size"),
+    (["--date-format", "%Q"], "date"),
+    (["--encoding", "zip"], "no encoding has this name"),
+    (["--delimiter", ";;"], "a delimiter is one character"),
+    (["--sheet", "One"], "only a workbook has sheets"),
+    (["--mapping", "missing.toml"], "missing.toml: No such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), WRONG)
+async def test_wrong_words(run: Any, store: NetoSandbox, file: Path, words: list[str], says: str) -> None:
+    """An option that can't be is refused with what it has to be, before a row is read or shown."""
+    ran = await run("import", str(file), *words, store=store)
+
+    assert (1, "", 0) == (ran.code, ran.out, store.call_count)
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+
+
+CONTENTS = {
+    ".csv": b"Notes\na\n",
+    ".tsv": b"Notes\na\n",
+    ".jsonl": b'{"Notes": "a"}\n',
+    ".ndjson": b'{"Notes": "a"}\n',
+    ".json": b'[{"Notes": "a"}]',
+}
+
+
+async def test_the_help_names_what_can_be_read(run: Any) -> None:
+    """What ``--help`` says of files is so: each ending that it names is read, packed too where it says so."""
+    words = " ".join((await run("import", "--help")).out.split())
+    (said,) = re.findall("Add the logs of FILE to a store: (.*), all but .xlsx packed with gzip too, or -", words)
+
+    assert [*CONTENTS, ".xlsx"] == said.split()
+    for ending, content in CONTENTS.items():
+        for name, stored in ((ending, content), (f"{ending}.gz", gzip.compress(content))):
+            assert ["a"] == [row.value("Notes") for row in open_rows(io.BytesIO(stored), name=f"calls{name}")]
+
+
+async def test_all_commands_have_help(run: Any) -> None:
+    """The command without words, and each of its words, says what it does and exits as asked."""
+    shown = await run("--help")
+    for word in ("import", "status", "demo", "sandbox"):
+        assert word in shown.out
+        assert (0, "") == ((told := await run(word, "-h")).code, told.err)
+    assert 0 == (await run("--version")).code
+    assert 1 == (await run("nothing")).code
+
+
+async def test_ctrl_c_while_a_file_comes(run: Any, store: NetoSandbox, output: Any) -> None:
+    """Ctrl-C while it waits for its input ends it at once, as wrong use, without a word of Python's."""
+    await run.start("import", "-", store=store, stdin=f"/proc/{os.getpid()}/fd/{output.reading}")
+    run.until_waiting()
+    os.kill(run.process, signal.SIGINT)
+    ran = await run.ended()
+
+    assert (1, "", "", 0) == (ran.code, ran.out, ran.err.strip(), store.call_count)
+
+
+def test_without_what_the_command_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an extra is missing, it is said what to install."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(SystemExit, match=r'pip install "neto_async\[cli,sandbox\]"'):
+        cli.main()
+
+
+def test_without_what_the_sandbox_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise for the store on this machine, which an import into a real one does not need."""
+    monkeypatch.delitem(sys.modules, "neto_async.sandbox")
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "neto_async\[sandbox\]"'):
+        commands._sandbox()
+
+
+# -- the sandbox ------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_to_play_with(run: Any, output: Any) -> None:
+    """It says where it is and which key it takes, takes a log, and ends at Ctrl-C."""
+    await run.start("sandbox", out=output.name)
+    await output.until("Ctrl-C ends it")
+    said = dict(re.findall(r"export (\w+)=(\S+)", output.shown))
+    async with AsyncNetoClient(
+        said["NETO_STORE_URL"], username=said["NETO_USERNAME"], api_key=said["NETO_API_KEY"]
+    ) as neto:
+        added = await neto.add_customer_log(CustomerLog(notes="x"))
+    os.kill(run.process, signal.SIGINT)
+    ended = await run.ended()
+
+    assert (1001, 0, "stopped") == (added.log_id, ended.code, ended.err.strip())
+
+
+async def test_a_port_that_is_taken(run: Any, store: NetoSandbox) -> None:
+    """A port in use is named."""
+    port = store.url.rpartition(":")[2]
+    ran = await run("sandbox", "--port", port)
+
+    assert 1 == ran.code
+    assert ran.err.startswith(f"neto-async: port {port} can't be used: ")
+
+
+# -- journals ---------------------------------------------------------------------------------------------------
+
+ROW = b"0" * 16
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def begun(path: Path, *, finished: bool = False) -> None:
+    """A row of each fate; the last call has no end."""
+    journal = SqliteJournal(path)
+    journal.open("https://www.example.com")
+    for call, state in enumerate((RowState.ADDED, RowState.REJECTED, RowState.WITHDRAWN, RowState.UNKNOWN)):
+        journal.write([Intent(call=call, rows=((call, ROW),)), End(call=call, states=((state, call),))])
+    journal.write([Intent(call=9, rows=((1_000, ROW), (1_001, ROW)))])
+    if finished:
+        journal.finish(1_002)
+    journal.close()
+
+
+def finished(path: Path) -> None:
+    begun(path, finished=True)
+
+
+def alien(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE customers (name TEXT)")
+    connection.close()
+
+
+def bent(path: Path) -> None:
+    begun(path)
+    path.write_bytes(path.read_bytes().replace(b"www.example.com", b"www.example.net"))
+
+
+JOURNALS = [
+    (
+        begun,
+        0,
+        ["https://www.example.com", "1 run so far", "1 added, 1 refused, 3 in doubt", "did not come to the end"],
+    ),
+    (finished, 0, ["1 added, 1 refused, 3 in doubt", "came to the end of its file, of 1,002 rows"]),
+    (empty, 1, ["the journal it.journal is empty: no import has begun with it"]),
+    (alien, 1, ["it.journal is not a journal of neto_async; name another file"]),
+    (bent, 1, ["the journal it.journal is damaged, so what it says can't be trusted"]),
+    (Path.mkdir, 1, ["it.journal can't be a journal, since it is no file"]),
+    (lambda _: None, 1, ["there is no journal it.journal"]),
+]
+
+
+@pytest.mark.parametrize(("make", "code", "says"), JOURNALS)
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_status(  # noqa: PLR0917
+    run: Any, tmp_path: Path, make: Callable[[Path], None], code: int, says: list[str], as_json: Any
+) -> None:
+    """Of each kind of journal it says what it remembers or what is wrong, and leaves it as it is."""
+    path = tmp_path / "it.journal"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+
+    ran = await run("status", str(path), *["--json"] * as_json)
+
+    assert code == ran.code
+    assert before == (path.read_bytes() if path.is_file() else None)
+    if as_json and code == 0:
+        assert (1, 1, 1, 3) == tuple(ran.summary[name] for name in ("runs", "added", "rejected", "in_doubt"))
+    else:
+        assert all(text in ran.out + ran.err for text in says), ran
+
+
+async def test_status_of_a_journal_in_use(run: Any, tmp_path: Path) -> None:
+    """While an import has it open, it says so."""
+    journal = SqliteJournal(tmp_path / "it.journal")
+    journal.open("https://www.example.com")
+    ran = await run("status", str(tmp_path / "it.journal"))
+    journal.close()
+
+    assert (1, "") == (ran.code, ran.out)
+    assert "another import is using the journal it.journal" in ran.err
+
+
+# -- warnings and trouble ---------------------------------------------------------------------------------------
+
+
+async def test_warnings(run: Any, file: Path) -> None:
+    """Neto's warnings are shown once a call, with what they may concern."""
+    async with NetoSandbox(requests_per_minute=None, replies=ReplyShape(extra_warnings=("mind the gap",))) as store:
+        ran = await run("import", str(file), store=store)
+
+    assert 0 == ran.code
+    assert "Neto warns on call 1 (1 row):\n  mind the gap\n" in ran.out
+    assert "Neto warns on call 2 (8 rows; they may concern any of its rows):\n  mind the gap\n" in ran.out
+    assert 2 == ran.out.count("mind the gap")
+
+
+TROUBLES = [
+    (lambda store: store.aclose(), "The store can't be reached."),
+    (lambda store: store.faults.always(faults.TooManyCalls(60)), "The store asked for a pause"),
+    (lambda store: store.faults.always(faults.HtmlPage()), "The store's answers can't be read; trying one row at a"),
+]
+
+
+@pytest.mark.parametrize(("begin", "says"), TROUBLES)
+async def test_trouble(  # noqa: PLR0917
+    run: Any, store: NetoSandbox, output: Any, file: Path, begin: Callable[[NetoSandbox], Any], says: str
+) -> None:
+    """While nothing goes on it is said why, and that Ctrl-C stops, which it does without waiting for the store."""
+    if (waits := begin(store)) is not None:
+        await waits
+    await run.start("import", str(file), "--batch-size", "1", store=store, out=output.name, NETO_STORE_URL=store.url)
+    await output.until(says)
+    os.kill(run.process, signal.SIGINT)
+    ran = await run.ended()
+    await output.until("To go on with what is left")
+
+    assert 4 == ran.code
+    assert "Stopping: no more rows are sent." in output.shown
