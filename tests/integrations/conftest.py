@@ -48,6 +48,7 @@ def serve_fastapi() -> Serve:
             finally:
                 server.should_exit = True
                 await running
+                assert not server.lifespan.shutdown_failed
 
     return serving
 

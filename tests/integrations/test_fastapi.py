@@ -75,6 +75,7 @@ async def test_each_store_has_its_own_client(store, own, serve_fastapi):
 
         @app.post("/perth")
         async def add(neto: Perth) -> int:
+            assert app.state.perth is neto
             return (await neto.add_customer_log(CustomerLog(notes="to Perth"))).log_id
 
         async with serve_fastapi(app) as url, httpx.AsyncClient(base_url=url) as http:
