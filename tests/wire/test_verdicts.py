@@ -7,6 +7,7 @@ verdict. Name: number of records in the call, what it shows, HTTP status, format
 
 from __future__ import annotations
 
+import json
 import re
 from collections import UserDict
 from datetime import datetime, timedelta, timezone
@@ -241,6 +242,34 @@ def test_a_warning_that_names_the_key_is_no_refusal():
     """The key's text counts only where the reply is an error."""
     body = '{"CustomerLog": {"LogID": 1}, "Ack": "Warning", "Messages": {"Warning": "Invalid API Key"}}'
     assert reply(body).kind is VerdictKind.ADDED
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ({"Message": "bad", "Description": "Request Error"}, VerdictKind.REFUSED),
+        ({"Message": "bad", "Description": "Request Error: Internal server error."}, VerdictKind.REFUSED),
+        ({"Message": "bad", "Description": "Invalid API Key"}, VerdictKind.REFUSED),
+        ({"Message": "bad", "Description": "Internal server error."}, VerdictKind.UNKNOWN),
+        ({"Message": "", "Description": "Request Error"}, VerdictKind.UNKNOWN),
+        ({"Message": "", "Description": "Invalid API Key"}, VerdictKind.KEY_REFUSED),
+    ],
+)
+def test_a_description_beside_a_text_is_an_echo(message, kind):
+    """What stands as a Description counts where there is no text, and beside one only where the vendor writes it so."""
+    body = json.dumps({"Ack": "Error", "Messages": {"Error": {**message, "SeverityCode": "Error"}}})
+    assert kind is reply(body).kind
+
+
+@pytest.mark.parametrize("said", ["Invalid API Key", ["Invalid API Key"], {"Message": "Invalid API Key"}])
+def test_the_keys_text_without_an_error_is_no_refusal(said):
+    """A message that is no error, by Ack or by severity, halts no client, whatever it says."""
+    assert VerdictKind.UNKNOWN is reply(json.dumps({"Messages": said})).kind
+
+
+def test_a_pause_is_a_day_at_most():
+    """An answer can't hold a client for longer than a day."""
+    assert 86_400.0 == MAX_RETRY_AFTER
 
 
 @pytest.mark.parametrize("status", [*range(100, 200), *range(500, 600), 0, -1, 99, 600, 999])
