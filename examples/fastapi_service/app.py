@@ -2,7 +2,7 @@
 """
 A FastAPI service with neto_async: single logs from handlers, imports of uploads that survive a restart, and a page.
 
-    uvicorn examples.fastapi_service.app:app --timeout-graceful-shutdown 5
+    uvicorn examples.fastapi_service.app:app --timeout-graceful-shutdown 10
 
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
 bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
@@ -47,22 +47,33 @@ def open_client() -> AsyncNetoClient:
 @asynccontextmanager
 async def importing(app: FastAPI) -> AsyncIterator[dict[str, Imports]]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
-    imports = Imports(app.state.neto, Path(os.environ.get("IMPORTS", "imports")), max_bytes=MAX_UPLOAD)
+    neto: AsyncNetoClient = app.state.neto
+    imports = Imports(neto, Path(os.environ.get("IMPORTS", "imports")), max_bytes=MAX_UPLOAD)
+    ending = asyncio.Event()
+
+    async def end() -> None:
+        await ending.wait()
+        imports.stop()
+        await neto.aclose(GRACE)  # handlers that wait are answered: added, or certainly not sent
+        await imports.aclose(GRACE)
+
     await imports.resume()
+    task = asyncio.create_task(end())
     try:
-        with at_the_end(imports.stop):
+        with set_by_signals(ending):
             yield {"imports": imports}
     finally:
-        await imports.aclose(GRACE)
+        ending.set()
+        await task
 
 
 @contextmanager
-def at_the_end(call: Callable[[], None]) -> Iterator[None]:
+def set_by_signals(ending: asyncio.Event) -> Iterator[None]:
     """
-    Call when the server is asked to end.
+    Set an event as soon as the server is asked to end.
 
-    uvicorn waits for open answers before it ends the lifespan: without this, for a page that watches an import, and
-    while it waits, imports would send on.
+    uvicorn ends the lifespan only after all open answers: event streams, which would go on for as long as their
+    imports, and handlers, which it breaks off at last without a word on what became of their logs.
     """
     if threading.current_thread() is not threading.main_thread():  # as in Starlette's test client
         yield
@@ -71,7 +82,7 @@ def at_the_end(call: Callable[[], None]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def heard(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(call)
+        loop.call_soon_threadsafe(ending.set)
         servers_own = before[signal.Signals(number)]
         if callable(servers_own):
             servers_own(number, frame)
@@ -93,7 +104,7 @@ async def not_for_other_sites(request: Request) -> None:
 
 app = FastAPI(
     title="Customer logs",
-    lifespan=neto_lifespan(open_client, grace=GRACE, lifespan=importing),
+    lifespan=neto_lifespan(open_client, lifespan=importing),
     dependencies=[Depends(not_for_other_sites)],
 )
 add_error_handlers(app)

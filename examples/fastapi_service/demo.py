@@ -23,7 +23,7 @@ async def main() -> None:
             )
             port = int(os.environ.get("PORT", "8000"))
             print(f"The service: http://127.0.0.1:{port}/\nThe store, as its staff see it: {store.url}/", flush=True)
-            config = uvicorn.Config("examples.fastapi_service.app:app", port=port, timeout_graceful_shutdown=5)
+            config = uvicorn.Config("examples.fastapi_service.app:app", port=port, timeout_graceful_shutdown=10)
             await uvicorn.Server(config).serve()
 
 

@@ -93,6 +93,31 @@ async def test_a_page_that_watches_does_not_hold_the_server(service, store):
     assert not [line for line in service.said if "Cancel" in line]
 
 
+async def test_waiting_handlers_are_answered_at_the_end(service, store):
+    """Of handlers whose logs wait at SIGTERM, here for a pause, each is told in time that its log was not sent."""
+
+    async def health(name: str) -> Any:
+        return (await service.http.get("/health")).json()[name]
+
+    def handler() -> asyncio.Task[Any]:
+        return asyncio.create_task(service.http.post("/customers/ann/logs", json={"notes": "waits"}))
+
+    store.faults.next(faults.TooManyCalls(60))
+    handlers = [handler()]
+    async with asyncio.timeout(30):
+        while await health("waiting_on") != "pause":
+            pass
+        handlers += [handler() for _ in range(29)]
+        while await health("waiting_single") < 30:
+            pass
+    await service.end(signal.SIGTERM)
+    answers = await asyncio.gather(*handlers)
+
+    assert {(503, "not_sent")} == {(answer.status_code, answer.json()["fate"]) for answer in answers}
+    assert 0 == store.log_count
+    assert not [line for line in service.said if "Traceback" in line or "ERROR" in line]
+
+
 async def test_a_call_that_never_ends_is_in_doubt_by_name(service, store):
     """Where the store does not answer within the grace, the server ends all the same, and names those rows."""
     job = (await service.upload("calls.csv", table(ROWS), start=False)).json()["id"]
