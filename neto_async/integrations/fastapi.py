@@ -32,7 +32,7 @@ except ImportError as _error:
 __all__ = ["Lifespan", "Neto", "add_error_handlers", "get_neto", "neto_lifespan", "neto_named"]
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any] | None]]
-"""What FastAPI takes as ``lifespan``."""
+"""A lifespan of your own, with or without a state."""
 
 
 def neto_lifespan(
@@ -41,7 +41,7 @@ def neto_lifespan(
     name: str = "neto",
     grace: float = 20.0,
     lifespan: Lifespan | None = None,
-) -> Lifespan:
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """
     Make a lifespan that opens a client, and drains it when the server shuts down.
 
