@@ -21,7 +21,7 @@ from neto_async import errors, settings
 from neto_async.importing.reports import OURS
 from neto_async.integrations import pytest as plugin
 from neto_async.sandbox import NetoSandbox
-from neto_async.sending import attempts, engine, quota
+from neto_async.sending import attempts, engine, quota, restraint
 from neto_async.wire import VENDOR_NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -116,8 +116,8 @@ def test_the_page_on_the_engine_has_its_numbers():
         "each gets at least a quarter of the calls",
         f"a tenth of its calls and {engine.EXTRA_CALLS} more",
         f"its first {len(engine.FIRST_ROOTS)} batches are refused",
-        f"After {engine.DOUBTFUL_IN_A_ROW} calls in a row",
-        f"Once in {engine.PROBE_INTERVAL:.0f} seconds",
+        f"After {restraint.DOUBTFUL_IN_A_ROW} calls in a row",
+        f"Once in {restraint.PROBE_INTERVAL:.0f} seconds",
         f"until {quota.WINDOW:.0f} seconds after its reply",
         f"{attempts.DEFAULT_PAUSE:.0f} seconds ahead where it names none",
         f"up to {attempts.LONGEST_WAIT:.0f} seconds",

@@ -50,12 +50,13 @@ from neto_async.outcomes import (
     Statistics,
     Unknown,
 )
-from neto_async.sending.attempts import DEFAULT_PAUSE, backoff
+from neto_async.sending.attempts import DEFAULT_PAUSE
 from neto_async.sending.clock import Clock, LoopClock, Timer
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
 from neto_async.sending.feeds import Entry, Feed, Piece, Root, RunFeed, SingleEntry, SingleLane, Stop
 from neto_async.sending.observing import CallObserver, Guarded, logger
 from neto_async.sending.quota import Quota, quota_for
+from neto_async.sending.restraint import Restraint
 from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind, encode_fields, fields_of, judge
@@ -64,12 +65,6 @@ __all__ = ["UNENCODABLE", "Engine"]
 
 SINGLES_TO_A_RUN = 3
 """Calls of the single lane for which a run that waits is owed one: each lane gets at least a quarter of them."""
-
-DOUBTFUL_IN_A_ROW = 3
-"""Calls in a row that ended in doubt, after which one record is risked at a time."""
-
-PROBE_INTERVAL = 60.0
-"""Seconds between probes of a store that refuses the key."""
 
 EXTRA_CALLS = 200
 EXTRA_SHARE = 0.1
@@ -135,7 +130,7 @@ class Engine:
         self.clock: Clock = clock or LoopClock()
         self.quota: Quota = quota or quota_for(settings.requests_per_minute)
         self._transport = transport
-        self._jitter = jitter
+        self._restraint = Restraint(jitter)
         self._observer: Guarded | None = None
         # Deciding and calling is done in nobody's context: a call carries the records of many callers, and whoever's
         # record woke the engine must not lend it a trace, or a request's id for log lines.
@@ -154,14 +149,6 @@ class Engine:
         self._pump_due = False  # a pump stands in the loop's queue
         self._timer: Timer | None = None  # pumps when what the next call waits for has come
         self._waiting_on: str | None = None
-
-        self._asked_until = float("-inf")  # end of the pause that the store asked for; the latest wins
-        self._backoff_until = float("-inf")  # end of the wait after calls that never left
-        self._failures = 0  # calls in a row that never left, counting those that began together once
-        self._doubtful = 0  # calls in a row that ended in doubt
-        self._probe_at = float("-inf")  # from when on the next record may be risked
-        self._halt_probe_at: float | None = None  # while the key is refused: when the next probe may be taken in
-        self._halt_call_at = float("-inf")  # while the key is refused: when the next call may go
 
         self._succeeded = False  # a record was added: address and key are right
         self._sizes = Sizes(settings.max_batch_bytes)
@@ -203,9 +190,9 @@ class Engine:
         self._unsettled.add(entry)
         if self._closed:
             self._settle_waiting(entry, _CLOSED)
-        elif self._halt_probe_at is not None and not self._may_probe(now):
+        elif not self._restraint.takes_in(now):
             self._settle_waiting(entry, _KEY_REFUSED)
-        elif entry.give_up_at < self._asked_until:
+        elif entry.give_up_at < self._restraint.asked_until:
             self._settle_waiting(entry, self._rate_limited(now))
         else:
             self._singles.add(entry)
@@ -242,7 +229,7 @@ class Engine:
         self._runs.append(feed)
         if self._closed:
             self.stop_run(feed, _CLOSED)
-        elif self._halt_probe_at is not None and not self._may_probe(now):
+        elif not self._restraint.takes_in(now):
             self.stop_run(feed, _KEY_REFUSED)
         else:
             self._stop_if_pause_is_too_long(feed, now)
@@ -350,10 +337,10 @@ class Engine:
             waiting_single=waiting_single,
             waiting_import=waiting_import,
             waiting_on=self._waiting_on if waiting_single or waiting_import else None,
-            failing=self._failures,
-            paused_for=max(0.0, self._paused_until() - now),
+            failing=self._restraint.failures,
+            paused_for=max(0.0, self._restraint.paused_until - now),
             quota_used=self.quota.used,
-            halted=self._halt_probe_at is not None,
+            halted=self._restraint.halted,
             added=self._counts["Added"],
             rejected=self._counts["Rejected"],
             invalid=self._counts["Invalid"],
@@ -385,10 +372,10 @@ class Engine:
         ready = self._ready_feeds()
         if not ready:
             return None
-        if len(self._calls) >= (1 if self._probing else self.settings.max_concurrency):
+        if len(self._calls) >= (1 if self._restraint.probing else self.settings.max_concurrency):
             self._waiting_on = "slot"
             return None
-        now, pause, probe_at = self.clock.monotonic(), self._paused_until(), self._next_probe_at()
+        now, pause, probe_at = self.clock.monotonic(), self._restraint.paused_until, self._restraint.probe_at
         if now < max(pause, probe_at):
             self._wait_for("pause" if pause > probe_at else "probe", max(pause, probe_at))
             return None
@@ -417,35 +404,16 @@ class Engine:
             return [*runs, self._singles]
         return [self._singles, *runs]
 
-    @property
-    def _probing(self) -> bool:
-        """True while one call of one record goes at a time."""
-        return self._doubtful >= DOUBTFUL_IN_A_ROW or self._halt_probe_at is not None
-
-    def _next_probe_at(self) -> float:
-        doubtful = self._probe_at if self._doubtful >= DOUBTFUL_IN_A_ROW else float("-inf")
-        return doubtful if self._halt_probe_at is None else max(doubtful, self._halt_call_at)
-
-    def _paused_until(self) -> float:
-        return max(self._asked_until, self._backoff_until)
-
-    def _may_probe(self, now: float) -> bool:
-        """Let one record, or run, through to a store that refused the key, once a minute."""
-        if self._halt_probe_at is None or now < self._halt_probe_at:
-            return False
-        self._halt_probe_at = now + PROBE_INTERVAL
-        return True
-
     # -- one call -----------------------------------------------------------------------------------------------
 
     def _begin(self, feed: Feed) -> None:
-        piece = feed.take(1 if self._probing else feed.most)
+        piece = feed.take(1 if self._restraint.probing else feed.most)
         body = None if piece is None else self._seal(feed, piece)
         if piece is None or body is None:
             return
         now = self.clock.monotonic()
         self._number += 1
-        probe = self._halt_probe_at is not None
+        probe = self._restraint.halted
         call = _Call(self._number, feed, piece, OutgoingBody(body), probe, self._context.copy(), now)
         self._note_turn(feed)
         self.quota.begin(now, spaced=feed.spaced)
@@ -578,8 +546,7 @@ class Engine:
         elif verdict is None:
             self._never_left(call)
         else:
-            self._failures = 0
-            self._halt_call_at = call.began_at + PROBE_INTERVAL
+            self._restraint.left(call.began_at)
             self._actions[verdict.kind](self, call, verdict)
         if isinstance(call.feed, RunFeed) and call.feed.write_ahead is not None:
             call.feed.write_ahead.ended(call.number)
@@ -704,30 +671,27 @@ class Engine:
     def _rate_limited_call(self, call: _Call, verdict: Verdict) -> None:
         now = self.clock.monotonic()
         seconds = DEFAULT_PAUSE if verdict.retry_after is None else verdict.retry_after
-        self._asked_until = max(self._asked_until, now + seconds)
+        self._restraint.asked_to_pause(now, seconds)
         logger.warning("the store asked for a pause of %.0f s", seconds, extra={"neto_pause": seconds})
         for entry in self._singles.entries():
-            if entry.give_up_at < self._asked_until:
+            if entry.give_up_at < self._restraint.asked_until:
                 self._settle_waiting(entry, self._rate_limited(now))
-        self._try_again(call, self._asked_until - now, self._rate_limited(now))
+        self._try_again(call, self._restraint.asked_until - now, self._rate_limited(now))
         for feed in list(self._runs):
             self._stop_if_pause_is_too_long(feed, now)
 
     def _stop_if_pause_is_too_long(self, feed: RunFeed, now: float) -> None:
-        if self._asked_until - now > self.settings.give_up_after:
+        if self._restraint.asked_until - now > self.settings.give_up_after:
             self.stop_run(feed, self._rate_limited(now))
 
     def _rate_limited(self, now: float) -> Stop:
-        cause, seconds = NotSentCause.RATE_LIMITED, self._asked_until - now
+        cause, seconds = NotSentCause.RATE_LIMITED, self._restraint.asked_until - now
         return Stop(cause=cause, reason=f"{cause}: {seconds:.0f} s", retry_after=seconds)
 
     def _never_left(self, call: _Call) -> None:
         now = self.clock.monotonic()
-        if now >= self._backoff_until:
-            # Calls that fail while a wait goes on already are part of the same failure.
-            self._failures += 1
-            self._backoff_until = now + backoff(self._failures, jitter=self._jitter())
-        self._try_again(call, self._backoff_until - now, _GAVE_UP)
+        self._restraint.never_left(now)
+        self._try_again(call, self._restraint.backoff_until - now, _GAVE_UP)
 
     def _try_again(self, call: _Call, wait: float, stop: Stop) -> None:
         """Put back what was certainly not saved, unless its time is over by then."""
@@ -764,26 +728,26 @@ class Engine:
             return _NOBODY_WAITS
         if self._given_up:
             return _CLOSED
-        if self._halt_probe_at is not None and not probe:
+        if self._restraint.halted and not probe:
             return _KEY_REFUSED
-        if entry.give_up_at < self._asked_until:
+        if entry.give_up_at < self._restraint.asked_until:
             return self._rate_limited(now)
-        if entry.give_up_at <= max(now, self._backoff_until):
+        if entry.give_up_at <= max(now, self._restraint.backoff_until):
             return _GAVE_UP
         return None
 
     def _key_refused(self, call: _Call, verdict: Verdict) -> None:  # noqa: ARG002
-        if self._halt_probe_at is None:
+        if not self._restraint.halted:
             described = {"neto_call": call.number, "neto_cause": NotSentCause.KEY_REFUSED.name}
             logger.error("the store refused the API key; nothing is sent but one probe a minute", extra=described)
-        self._halt_probe_at = self.clock.monotonic() + PROBE_INTERVAL
+        self._restraint.key_refused(self.clock.monotonic())
         self._note_definite(call)
         self._settle_all(call, _KEY_REFUSED)
         self._fail_all(_KEY_REFUSED)
 
     def _in_doubt(self, call: _Call, verdict: Verdict) -> None:
         now = self.clock.monotonic()
-        self._doubtful += 1
+        self._restraint.ended_in_doubt(now)
         evidence = Evidence(
             log_ids=verdict.log_ids, messages=(*verdict.messages, *verdict.warnings), status=verdict.status
         )
@@ -799,27 +763,26 @@ class Engine:
             for entry in call.entries
         ]
         self._settle(call.entries, call.feed, unknown)
-        if self._doubtful < DOUBTFUL_IN_A_ROW:
+        if not self._restraint.in_doubt:
             return
-        self._probe_at = now + backoff(self._doubtful - DOUBTFUL_IN_A_ROW + 1, jitter=self._jitter())
         for feed in list(self._runs):
             if feed.doubtful_since is None:
                 feed.doubtful_since = now
-            if self._probe_at - feed.doubtful_since > self.settings.give_up_after:
+            if self._restraint.probe_at - feed.doubtful_since > self.settings.give_up_after:
                 cause = NotSentCause.IN_DOUBT
                 self.stop_run(feed, Stop(cause=cause, reason=f"{cause}: {verdict.reason}"))
 
     def _note_definite(self, call: _Call) -> None:
         """Note that the store answered in a way that leaves no doubt."""
-        self._doubtful = 0
+        self._restraint.ended_definitely()
         for feed in self._runs:
             feed.doubtful_since = None
         if isinstance(call.feed, RunFeed):
             call.feed.feeling = False
 
     def _note_key_taken(self, call: _Call) -> None:
-        if call.probe and self._halt_probe_at is not None:
-            self._halt_probe_at = None
+        if call.probe and self._restraint.halted:
+            self._restraint.key_taken()
             logger.info("the store takes the API key again", extra={"neto_call": call.number})
 
     _actions: ClassVar[Mapping[VerdictKind, Callable[[Engine, _Call, Verdict], None]]] = {
