@@ -59,7 +59,7 @@ class HttpTransport:
     @property
     def closed(self) -> bool:
         """True where the client can't be used any more."""
-        return self._client is not None and bool(getattr(self._client, "is_closed", False))
+        return bool(getattr(self._client, "is_closed", False))
 
     async def call(self, body: OutgoingBody) -> Reply | Failure:
         """Post the body; every error becomes a `Failure`."""

@@ -131,6 +131,7 @@ async def main():
                 print("in doubt")
 
 loop = asyncio.new_event_loop()
+loop.slow_callback_duration = 3600.0  # how long a step takes is another question
 loop.run_until_complete(main())
 loop.close()
 gc.collect()
