@@ -7,7 +7,8 @@ Load an example service, compare what it answers with the store's ledger, and me
 So many users post single logs, each one after the other, until an upload of so many rows is imported; the store resets
 each 50th call after saving. Then as many users post to a service of the same framework without this library, whose
 handlers wait as long as the answers took at the median. A heartbeat of 1 ms in each service's loop tells how late it
-comes. The exit code is 0 where every fate was true.
+comes, and how much CPU time the loop's thread spent since the last one: that says less of what else the machine does.
+The exit code is 0 where every fate was true.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import tempfile
 import time
 from asyncio.subprocess import PIPE
 from collections import Counter
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -57,24 +59,24 @@ FRAMEWORKS = ("aiohttp", "fastapi")
 
 
 class Heartbeat:
-    """Beats in the loop that first asks for it; remembers how late each beat was, in seconds."""
+    """Beats in the loop that first asks for it; remembers how late each beat was, and its CPU time, in seconds."""
 
     def __init__(self) -> None:
-        self._late: list[float] = []
+        self._beats: list[tuple[float, float]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def take(self) -> list[float]:
+    def take(self) -> list[tuple[float, float]]:
         """Give what was remembered since the last time."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._beat())
-        late, self._late = self._late, []
-        return late
+        beats, self._beats = self._beats, []
+        return beats
 
     async def _beat(self) -> None:
         while True:
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.thread_time()
             await asyncio.sleep(BEAT)
-            self._late.append(time.perf_counter() - began - BEAT)
+            self._beats.append((time.perf_counter() - began - BEAT, time.thread_time() - spent))
 
 
 def serve(framework: str, *, bare: bool) -> None:
@@ -142,7 +144,7 @@ class Load:
         self._http = http
         self.answers: dict[str, tuple[int, dict[str, Any]]] = {}  # status and body, by note
         self.seconds: list[float] = []  # of each single log
-        self.late: list[float] = []
+        self.beats: list[tuple[float, float]] = []  # of the service
 
     async def use(self, users: int, over: asyncio.Event) -> None:
         """Let so many users post single logs until it is over."""
@@ -174,11 +176,10 @@ class Load:
         async with self._http.get(f"/imports/{job}/reports/{name}") as answer:
             return list(csv.DictReader((await answer.text()).splitlines()))
 
-    async def beats(self) -> list[float]:
-        """Take the service's heartbeats."""
+    async def hear(self) -> None:
+        """Take the service's heartbeats since the last time."""
         async with self._http.get("/heartbeat") as answer:
-            late: list[float] = await answer.json()
-        return late
+            self.beats = await answer.json()
 
 
 def untrue(load: Load, added: list[dict[str, str]], doubted: list[dict[str, str]], store: NetoSandbox) -> list[str]:
@@ -222,7 +223,7 @@ async def with_us(given: argparse.Namespace) -> tuple[Load, list[str]]:
             }
             async with Running(given.framework, environment) as http:
                 load = Load(http)
-                await load.beats()
+                await load.hear()
                 over = asyncio.Event()
                 using = asyncio.create_task(load.use(given.users, over))
                 began = time.perf_counter()
@@ -230,7 +231,7 @@ async def with_us(given: argparse.Namespace) -> tuple[Load, list[str]]:
                 seconds = time.perf_counter() - began
                 over.set()
                 await using
-                load.late = await load.beats()
+                await load.hear()
                 added, doubted = [await load.report(job["id"], f"{name}.csv") for name in ("added", "unknown")]
     print(f"the import {job['state']} in {seconds:.0f} s; rows: {len(added)} added, {len(doubted)} in doubt")
     print(f"single logs: {dict(Counter(status for status, _ in load.answers.values()))}")
@@ -244,14 +245,15 @@ async def without_us(given: argparse.Namespace, *, seconds: float) -> None:
     """Load the same service without this library, and with nothing to do."""
     async with Running(given.framework, {"WAIT": str(seconds)}, "--bare") as http:
         load = Load(http)
-        await load.beats()
+        await load.hear()
         over = asyncio.Event()
         asyncio.get_running_loop().call_later(min(BESIDE, given.rows / 1000), over.set)
         await load.use(given.users, over)
-        load.late = await load.beats()
+        await load.hear()
         tell("without it", load)
         await asyncio.sleep(IDLE)
-        load.late, load.seconds = await load.beats(), []
+        load.seconds.clear()
+        await load.hear()
         tell("idle", load)
 
 
@@ -281,14 +283,15 @@ class Running:
 
 def tell(name: str, load: Load) -> None:
     """Print a line of the table."""
-    told = "" if not load.seconds else f" | an answer: {spread(load.seconds)}"
-    print(f"{name:18} | {len(load.late):6} beats late by {spread(load.late)}{told}", flush=True)
+    late, spent = zip(*load.beats, strict=True)
+    answers = f" | an answer after {spread(load.seconds)}" if load.seconds else ""
+    print(f"{name:17} | {len(late):6} beats, late by {spread(late)}, CPU {spread(spent)}{answers}", flush=True)
 
 
-def spread(seconds: list[float]) -> str:
+def spread(seconds: Sequence[float]) -> str:
     """Give median, 99th percentile and maximum, in milliseconds."""
     p99 = statistics.quantiles(seconds, n=100)[98]
-    return f"median {statistics.median(seconds) * 1e3:.2f}, p99 {p99 * 1e3:.2f}, max {max(seconds) * 1e3:.1f} ms"
+    return f"{statistics.median(seconds) * 1e3:.2f} / {p99 * 1e3:.1f} / {max(seconds) * 1e3:.0f} ms"
 
 
 def main() -> int:
