@@ -76,7 +76,17 @@ class Resumption:
         self._known: deque[Known] = deque()
         self._all_read = False
 
-    async def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | Send | None:
+    @property
+    def must_read(self) -> bool:
+        """Whether `read` is to be awaited before the next record can be looked up."""
+        return not self._known and not self._all_read
+
+    async def read(self) -> None:
+        """Read what is known of the next rows; most records are then looked up without waiting."""
+        self._known.extend(await self._recorder.known(READ_AT_ONCE))
+        self._all_read = not self._known
+
+    def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | Send | None:
         """
         Say what to do with the next record.
 
@@ -91,7 +101,7 @@ class Resumption:
         Raises:
             ConfigurationError: A record that was added, or may have been, is another one now.
         """
-        known = await self._known_at(index) if self._known or not self._all_read else None
+        known = self._known.popleft() if self._known and self._known[0].position == index else None
         fields = None if log is None else self._fields(log)
         own = None if fields is None else fingerprint(fields, key=self._key)
         if known is not None and known.state is not RowState.REJECTED and own != known.fingerprint:
@@ -113,25 +123,17 @@ class Resumption:
         Raises:
             ConfigurationError: An earlier run added records behind its end, or may have.
         """
-        while await self._read():
+        while True:
+            if self.must_read:
+                await self.read()
+            if not self._known:
+                return
             known = self._known.popleft()
             if known.position >= rows and known.state is not RowState.REJECTED:
                 raise ConfigurationError(
                     f"the source has {rows:,} records now, and record {known.position + 1:,} {_SAID[known.state]}: "
                     "import the source as it was, or what is new in it with another journal"
                 )
-
-    async def _known_at(self, index: int) -> Known | None:
-        if await self._read() and self._known[0].position == index:
-            return self._known.popleft()
-        return None
-
-    async def _read(self) -> bool:
-        """Have the next settled row in memory; False where there is none."""
-        if not self._known and not self._all_read:
-            self._known.extend(await self._recorder.known(READ_AT_ONCE))
-            self._all_read = not self._known
-        return bool(self._known)
 
     def _may_go_again(self, known: Known, own: bytes) -> bool:
         return self._retry_rejected or own != known.fingerprint

@@ -229,7 +229,11 @@ class ImportRun:
             return False
         index = self._taken
         log, record, context, errors = read_item(item)
-        found = None if self._resumption is None else await self._look_back(index, log, context)
+        found = None
+        if self._resumption is not None:
+            if self._resumption.must_read:
+                await self._resumption.read()
+            found = self._look_back(self._resumption, index, log, context)
         # Taken only now: whoever leaves meanwhile would wait for an outcome that nobody can tell.
         self._taken += 1
         self._outstanding += 1
@@ -250,12 +254,13 @@ class ImportRun:
             await asyncio.sleep(0)
         return not self._leaving and (self._feed.stop is None or self._read_on)
 
-    async def _look_back(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | Send | None:
+    def _look_back(
+        self, resumption: Resumption, index: int, log: CustomerLog | None, context: Any
+    ) -> Outcome | Send | None:
         """Say what is to be done with a record: see `Resumption.look`."""
-        assert self._resumption is not None  # noqa: S101
         assert self._recording is not None  # noqa: S101
         try:
-            found = await self._resumption.look(index, log, context)
+            found = resumption.look(index, log, context)
         except ConfigurationError:
             # What was read may belong to another source as well.
             cause = NotSentCause.SOURCE_CHANGED
