@@ -40,7 +40,7 @@ def make_app() -> web.Application:
     """Put the application together."""
     app = web.Application(middlewares=[error_middleware(), refusals])
     app.cleanup_ctx.extend([neto_context(open_client, grace=GRACE), importing])
-    app.on_shutdown.append(stop_importing)
+    app.on_shutdown.append(end)
     app.add_routes(routes)
     return app
 
@@ -58,9 +58,15 @@ async def importing(app: web.Application) -> AsyncIterator[None]:
     await imports.aclose(GRACE)
 
 
-async def stop_importing(app: web.Application) -> None:
-    """Take no more rows, and end the event streams, before aiohttp waits for the open answers."""
+async def end(app: web.Application) -> None:
+    """
+    Take no more rows and logs, and end the event streams.
+
+    It comes before aiohttp waits for open answers, which it breaks off at last: so the handlers that wait are answered,
+    added or certainly not sent.
+    """
     app[IMPORTS].stop()
+    await app[NETO].aclose(GRACE)
 
 
 @web.middleware

@@ -20,6 +20,7 @@ from test_fastapi_restart import (  # noqa: F401
     test_a_restart_awaits_the_call_under_way,
     test_a_restart_goes_on,
     test_killed_again_and_again,
+    test_waiting_handlers_are_answered_at_the_end,
 )
 from test_fastapi_service import (  # noqa: F401
     test_a_log_is_answered_with_its_id,
