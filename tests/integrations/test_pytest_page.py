@@ -22,8 +22,11 @@ TESTS = sum(text.count("def test_") for text in FILES.values())
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester):
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     """Run the page's tests on its module, or on another; every warning is an error."""
+    # What one run compiles the next ones read, also where a checkout may be run without leaving compiled files.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def run_on(module: str, *arguments: str) -> pytest.RunResult:
         for name, text in {**FILES, "calls.py": module}.items():

@@ -63,8 +63,11 @@ def test_that_fails(neto_store, make_neto_store):
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester):
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     """Run pytest on a file in a process of its own, where every warning is an error: nothing may be left open."""
+    # What one run compiles the next ones read, also where a checkout may be run without leaving compiled files.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def run_on(*parts: str, arguments: tuple[str, ...] = NO_LOOPS) -> pytest.RunResult:
         pytester.makepyfile("\n".join(dedent(part) for part in parts))
