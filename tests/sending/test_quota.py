@@ -86,12 +86,12 @@ def test_spaced_calls_keep_their_distance(limit, moments):
 
 def test_a_late_call_is_caught_up_with_by_the_next():
     """A spaced call that begins a little late does not push back the next; one that is very late does."""
-    quota = Window(60)
-    for at in (0.0, 1.05, 2.5):
+    quota = Window(30)
+    for at in (0.0, 2.1, 5.0):
         quota.begin(at, spaced=True)
         quota.end(at)
 
-    assert 3.4 == quota._spaced_at  # white-box: what is left of the window would hold the next back a little more
+    assert 6.8 == quota._spaced_at  # white-box: what is left of the window would hold the next back a little more
 
 
 @pytest.mark.parametrize("ended", [True, False])

@@ -105,7 +105,19 @@ def test_a_body_that_fits_teaches_only_once_one_did_not():
     sizes.cut([_log(900, "☃")] * 9, 28_000)
     assert 3 == sizes.fitting(plain)
     sizes.note(plain[:3], 3_000)
-    assert 9 == sizes.fitting(plain)
+    assert (9, 10) == (sizes.fitting(plain), sizes.fitting([_log(900)] * 10))
+    assert 9 == sizes.fitting([_log(900)] * 11)
+
+
+def test_what_the_store_finds_too_large_halves_the_limit():
+    """The limit sinks to half of what was refused, never below a byte, and never rises again."""
+    sizes = Sizes(1_000)
+    seen = []
+    for too_large in (5_000, 101, 900, 1):
+        sizes.lower(too_large)
+        seen.append(sizes.limit)
+
+    assert [1_000, 50, 50, 1] == seen
 
 
 RECORDS = st.lists(st.integers(1, 3000).map(_log), min_size=1, max_size=40)
