@@ -247,6 +247,11 @@ def test_the_readmes_commands_need_nothing_but_python(heading, last):
     assert "neto-async" in PROJECT["scripts"]
 
 
+def test_pytest_finds_the_plugin_by_itself():
+    """Without its entry point the plugin's own tests would only be skipped."""
+    assert {"neto_async": "neto_async.integrations.pytest"} == PROJECT["entry-points"]["pytest11"]
+
+
 def test_ci_runs_what_the_readme_says():
     """The command that README.md gives for the tests is the one that .ci/run runs."""
     script = ROOT / ".ci" / "run"

@@ -36,7 +36,7 @@ class _GuardedLog(logging.LoggerAdapter[logging.Logger]):
                 traceback.print_exc()
 
 
-logger = _GuardedLog(logging.getLogger("neto_async"))
+logger: _GuardedLog = _GuardedLog(logging.getLogger("neto_async"))
 """The log of the package."""
 
 
