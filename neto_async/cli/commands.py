@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
-from attrs import asdict, evolve, frozen
+from attrs import asdict, define, evolve, frozen
 
 from neto_async.cli.screen import OutputError, Screen
 from neto_async.client import AsyncNetoClient
@@ -241,8 +241,9 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     rate: float | None,
 ) -> int:
     """
-    Add the logs of FILE to a store: .csv .tsv .jsonl .ndjson .json .xlsx, all but .xlsx packed with gzip too, or
-    - for standard input.
+    Add the logs of FILE to a store.
+
+    It reads .csv .tsv .jsonl .ndjson .json .xlsx, all but .xlsx packed with gzip too, or - for standard input.
 
     The store and its key come from the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY. Columns with the
     vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are found by themselves.
@@ -448,13 +449,16 @@ async def _connect(  # noqa: PLR0917
     options: _Options,
     screen: Screen,
 ) -> int:
+    again = None if options.journal is None else shlex.join(["neto-async", *sys.argv[1:]])
+    stopper = _Stopper(screen, again)
     async with AsyncExitStack() as stack:
+        stack.enter_context(stopper.listening())
         if store is not None:
             await stack.enter_async_context(store)
             client = {**client, "store_url": store.url, "username": store.username, "api_key": store.api_key}
             screen.say(f"\nThe sandbox's page, while this runs: {store.url}/")
         neto = await stack.enter_async_context(AsyncNetoClient(**client))
-        return await _send(neto, source, reports, options, screen)
+        return await _send(neto, source, reports, options, stopper)
 
 
 def _agreed() -> bool:
@@ -527,8 +531,9 @@ def _dry_run(plan: Plan, options: _Options, screen: Screen) -> int:
 
 
 async def _send(
-    neto: AsyncNetoClient, source: LogSource, reports: Reports | None, options: _Options, screen: Screen
+    neto: AsyncNetoClient, source: LogSource, reports: Reports | None, options: _Options, stopper: _Stopper
 ) -> int:
+    screen = stopper.screen
     began = time.monotonic()
     causes: Counter[str] = Counter()
     run = neto.import_customer_logs(
@@ -540,11 +545,11 @@ async def _send(
         read_on=True,
     )
     error: str | None = None
-    again = shlex.join(["neto-async", *sys.argv[1:]])
     try:
         screen.say()
+        stopper.take(run)
         with _readable(source.file.name):
-            await _follow(neto, run, causes, screen, None if options.journal is None else again)
+            await _follow(neto, run, causes, screen)
     except (NetoError, OutputError) as fault:
         if isinstance(fault, ConfigurationError) and not run.progress.calls:
             raise  # nothing was sent
@@ -558,27 +563,24 @@ async def _send(
             causes,
             seconds=seconds,
             report=options.report,
-            journal=options.journal,
             to_sandbox=options.to_sandbox,
             error=error,
-            again=again,
+            again=stopper.again,
         )
         if options.as_json:
             screen.tell(_summary(progress, causes, options, seconds=seconds, error=error, code=code))
     except OutputError as fault:
-        _complain(str(fault) if options.journal is None else f"{fault}\n{GO_ON}\n  {again}")
+        _complain(str(fault) if stopper.again is None else f"{fault}\n{GO_ON}\n  {stopper.again}")
         return STOPPED
     return code
 
 
-async def _follow(
-    neto: AsyncNetoClient, run: ImportRun, causes: Counter[str], screen: Screen, again: str | None
-) -> None:
+async def _follow(neto: AsyncNetoClient, run: ImportRun, causes: Counter[str], screen: Screen) -> None:
     """Watch a run to its end."""
     warned: set[int] = set()
     looked = 0.0
     rows = run.progress.total or 0
-    with screen.progress(rows) as watch, _stopped_by_signals(run, screen, again), _told_of_trouble(neto, screen):
+    with screen.progress(rows) as watch, _told_of_trouble(neto, screen):
         async with run:
             async for outcome in run:
                 if isinstance(outcome, NotSent):
@@ -659,37 +661,57 @@ def _exit_code(progress: ImportProgress) -> int:
     return SOME_REFUSED if progress.rejected or progress.invalid else 0
 
 
-@contextmanager
-def _stopped_by_signals(run: ImportRun, screen: Screen, again: str | None) -> Iterator[None]:
+@define
+class _Stopper:
     """
-    Take no more rows after a Ctrl-C or a request to end; end at once at a Ctrl-C after that.
+    Takes no more rows after a Ctrl-C or a request to end; ends at once at a Ctrl-C after that.
 
     Supervisors send requests of two kinds at once, and kill whom they don't want to wait for.
+
+    Attributes:
+        screen: Where it is said.
+        again: The command that goes on; None without a journal.
     """
-    if sys.platform == "win32":  # pragma: no cover (its event loop takes no signal handlers: Ctrl-C ends at once there)
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    stopping = False
 
-    def asked(number: int) -> None:
-        nonlocal stopping
-        if stopping and number == signal.SIGINT:
-            with suppress(OutputError):
-                screen.ended_at_once(again)
-            os._exit(STOPPED)
-        if not stopping:
-            stopping = True
-            run.stop()
-            with suppress(OutputError):
-                screen.stopping(run.progress.in_flight)
+    screen: Screen
+    again: str | None
+    _run: ImportRun | None = None
+    _asked: bool = False
 
-    # One that is ignored, as under nohup, stays so.
-    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-    for number in heard:
-        loop.add_signal_handler(number, asked, number)
-    try:
-        yield
-    finally:
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear signals while the block lasts."""
+        if sys.platform == "win32":  # pragma: no cover (its event loop takes no signal handlers: Ctrl-C ends at once)
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        # One that is ignored, as under nohup, stays so.
+        heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         for number in heard:
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, self._hear, number)
+        try:
+            yield
+        finally:
+            for number in heard:
+                loop.remove_signal_handler(number)
+
+    def take(self, run: ImportRun) -> None:
+        """Have a run to stop, which may have been asked for by now."""
+        self._run = run
+        if self._asked:
+            self._stop(run)
+
+    def _hear(self, number: int) -> None:
+        if self._asked and number == signal.SIGINT:
+            with suppress(OutputError):
+                self.screen.ended_at_once(self.again)
+            os._exit(STOPPED)
+        if not self._asked:
+            self._asked = True
+            if self._run is not None:
+                self._stop(self._run)
+
+    def _stop(self, run: ImportRun) -> None:
+        run.stop()
+        with suppress(OutputError):
+            self.screen.stopping(run.progress.in_flight)

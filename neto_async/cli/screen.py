@@ -70,7 +70,7 @@ class Screen:
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
-        self.console = _Console(stderr=stderr)
+        self.console: _Console = _Console(stderr=stderr)
         self._bar: Progress | None = None  # while it is on the screen
 
     def say(self, text: str = "") -> None:
@@ -204,12 +204,11 @@ class Screen:
         *,
         seconds: float,
         report: Path | None,
-        journal: Path | None,
         to_sandbox: bool,
         error: str | None,
-        again: str,
+        again: str | None,
     ) -> None:
-        """Say what became of the rows, and what to do next."""
+        """Say what became of the rows, and what to do next; ``again`` where a journal is kept."""
         self.say(f"\n{_counted(progress.finished, 'row')} in {_counted(progress.calls, 'call')}, {seconds:.1f} s")
         table = Table.grid(padding=(0, 2))
         table.add_column(justify="right")
@@ -220,7 +219,8 @@ class Screen:
         self._print(table)
         if progress.replayed:
             sent = "" if progress.calls else ": nothing was sent"
-            self.say(f"Of these, {progress.replayed:,} were settled by an earlier run and not sent again{sent}.")
+            were = "was" if progress.replayed == 1 else "were"
+            self.say(f"Of these, {progress.replayed:,} {were} settled by an earlier run and not sent again{sent}.")
         for cause in causes:
             self.say(f"Not sent because {cause}.")
         if error is not None:
@@ -230,7 +230,10 @@ class Screen:
         elif progress.added < progress.finished:
             self.say("Which rows these are, and why: run it with --report DIR.")
         stopped = progress.not_sent > 0 or error is not None
-        self._what_next(journal, again, stopped=stopped, kept=to_sandbox or not progress.added)
+        if again is not None and stopped:
+            self._go_on_with(again)
+        elif again is None and progress.added and not to_sandbox:
+            self.say("No journal was kept: importing the file again adds every row again.")
 
     def stopping(self, in_flight: int) -> None:
         """Say that no more is sent, and what is still awaited."""
@@ -250,12 +253,6 @@ class Screen:
         self.say("To go on with what is left, nothing twice:")
         # Not broken into lines, so that it can be copied.
         self._print(f"  {again}", markup=False, soft_wrap=True)
-
-    def _what_next(self, journal: Path | None, again: str, *, stopped: bool, kept: bool) -> None:
-        if journal is not None and stopped:
-            self._go_on_with(again)
-        elif journal is None and not kept:
-            self.say("No journal was kept: importing the file again adds every row again.")
 
     def status(self, summary: JournalSummary) -> None:
         """Show what a journal remembers."""

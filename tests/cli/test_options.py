@@ -74,7 +74,7 @@ CONTENTS = {
 async def test_the_help_names_what_can_be_read(run: Any) -> None:
     """What ``--help`` says of files is so: each ending that it names is read, packed too where it says so."""
     words = " ".join((await run("import", "--help")).out.split())
-    (said,) = re.findall("Add the logs of FILE to a store: (.*), all but .xlsx packed with gzip too, or -", words)
+    (said,) = re.findall("It reads (.*), all but .xlsx packed with gzip too, or - for standard input", words)
 
     assert [*CONTENTS, ".xlsx"] == said.split()
     for ending, content in CONTENTS.items():

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from neto_async import NotSent
+from neto_async.cli import commands
+from neto_async.cli.screen import Screen
 from neto_async.sandbox import NetoSandbox, faults
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the terminals and processes of Linux")
@@ -123,6 +126,22 @@ async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Any, file: Path) -
     assert 4 == ran.code
     assert [True, True] == [said in terminal.shown for said in (" 9  added", "51  not sent")]
     assert 0 == await gone_on_with(run, store, file)
+
+
+async def test_a_request_before_the_run(store: NetoSandbox, connect: Any, capsys: Any) -> None:
+    """What is asked for while the client is made stops the run as soon as there is one. White-box."""
+    stopper = commands._Stopper(Screen(), None)
+    with stopper.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not stopper._asked:  # noqa: ASYNC110 - the loop hears of it in its own time
+            await asyncio.sleep(0)
+        run = (await connect(store)).import_customer_logs([{"Notes": "a"}], read_on=True)
+        stopper.take(run)
+        async with run:
+            outcomes = [outcome async for outcome in run]
+
+    assert ([NotSent], 0) == ([type(outcome) for outcome in outcomes], store.call_count)
+    assert "Stopping: no more rows are sent.\n" == capsys.readouterr().out
 
 
 async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
