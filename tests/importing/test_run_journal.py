@@ -19,8 +19,10 @@ from neto_async import (
     NotSent,
     Outcome,
 )
+from neto_async.importing import resuming
 from neto_async.importing.journal import End, Entry, Intent
 from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.importing.recorder import Recorder
 from neto_async.outcomes import NotSentCause
 from neto_async.sandbox import NetoSandbox, faults
 
@@ -209,6 +211,30 @@ async def test_rows_before_a_change_are_not_sent(store: NetoSandbox, bring: Impo
 
     assert [NotSentCause.SOURCE_CHANGED] == [outcome.cause for outcome in seen if isinstance(outcome, NotSent)]
     assert ["b"] == [log.notes for log in store.logs]
+
+
+async def test_more_is_known_than_is_read_at_once(
+    store: NetoSandbox, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is known is read, a page at a time, with the source and behind its end, and asked for no more then."""
+    monkeypatch.setattr(resuming, "READ_AT_ONCE", 2)
+    rows = notes(*(f"row {number}" for number in range(7)))
+    await bring(rows)
+    asked = 0
+    known = Recorder.known
+
+    async def counted(self: Recorder, most: int) -> Any:
+        nonlocal asked
+        asked += 1
+        return await known(self, most)
+
+    monkeypatch.setattr(Recorder, "known", counted)
+    again = await bring([*rows, *notes("new", "newer", "newest")])
+
+    assert [True] * 7 + [False] * 3 == [outcome.replayed for outcome in again]
+    assert (10, 5) == (store.log_count, asked)
+    with pytest.raises(ConfigurationError, match="the source has 3 records now, and record 4 was added"):
+        await bring(rows[:3])
 
 
 async def test_shrunk_sources(store: NetoSandbox, bring: Import) -> None:
