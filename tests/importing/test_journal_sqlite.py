@@ -218,6 +218,35 @@ def test_every_commit_is_synced(path: Path):
     assert {"journal_mode": "truncate", "synchronous": 2, "locking_mode": "exclusive", "cell_size_check": 1} == modes
 
 
+def test_the_form_of_the_file(path: Path):
+    """What stands in a file is what another release will look for: its marks, kinds, states and bytes."""
+    journal = opened(path)
+    journal.write([Intent(call=4, rows=((5, b"a" * 16), (3, b"b" * 16)))])
+    journal.write([End(call=4, states=((ADDED, 7), (REJECTED, 0)))])
+    journal.write([Intent(call=5, rows=((258, b"c" * 16),)), End(call=5, states=((WITHDRAWN, 0),))])
+    journal.write([Intent(call=6, rows=((1, b"d" * 16),)), End(call=6, states=((UNKNOWN, 0),))])
+    journal.finish(259)
+    journal.close()
+    connection = sqlite3.connect(path)
+    events = connection.execute("SELECT sequence, kind, intent, first, body FROM event").fetchall()
+    connection.close()
+    head = path.read_bytes()[:100]
+
+    # The places are those of SQLite's documentation, fileformat2.html, 1.3.
+    assert (b"\0\0\0\1", b"Neto") == (head[60:64], head[68:72])
+    zeros = bytes(7)
+    assert [
+        (1, 0, None, None, b""),
+        (2, 1, None, 3, b"\5" + zeros + b"a" * 16 + b"\3" + zeros + b"b" * 16),
+        (3, 2, 2, None, b"\1\7" + zeros + b"\2\0" + zeros),
+        (4, 1, None, 258, b"\2\1" + bytes(6) + b"c" * 16),
+        (5, 2, 4, None, b""),
+        (6, 1, None, 1, b"\1" + zeros + b"d" * 16),
+        (7, 2, 6, None, b"\3\0" + zeros),
+        (8, 3, None, None, b"\3\1" + bytes(6)),
+    ] == events
+
+
 # -- fold -------------------------------------------------------------------------------------------------------
 
 FATES = st.sampled_from([None, *RowState])
