@@ -18,7 +18,7 @@ import pytest
 from neto_async import AsyncNetoClient, CustomerLog, cli
 from neto_async.cli import commands
 from neto_async.errors import ConfigurationError
-from neto_async.importing.files import open_rows
+from neto_async.importing import ColumnMapping, LogSource, make_plan, open_rows
 from neto_async.importing.journal import End, Intent, RowState
 from neto_async.importing.journal_sqlite import SqliteJournal
 from neto_async.sandbox import NetoSandbox, ReplyShape, faults
@@ -224,6 +224,43 @@ async def test_status_of_a_journal_in_use(run: Any, tmp_path: Path) -> None:
 
     assert (1, "") == (ran.code, ran.out)
     assert "another import is using the journal it.journal" in ran.err
+
+
+# -- a file that breaks off -------------------------------------------------------------------------------------
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that, from some moment on, can't be read behind its middle."""
+
+    broken = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.broken and self.tell() > len(self.getbuffer()) // 2:
+            raise OSError(5, "Input/output error")
+        return super().read(size)
+
+
+async def test_a_file_that_can_not_be_read_any_more(store: NetoSandbox, capsys: Any, tmp_path: Path) -> None:
+    """Where its disk fails half-way, what was read is sent, the file is named, and the import can be gone on with."""
+    file = Failing(b"Notes\n" + b"".join(b"note %d%s\n" % (row, b"-" * 2000) for row in range(900)))
+    rows = open_rows(file, name="calls.csv")
+    source = LogSource(file=rows, plan=make_plan(rows, ColumnMapping(), import_unknown=False))
+    client = {"store_url": store.url, "username": store.username, "api_key": store.api_key}
+    options = commands._Options(journal=tmp_path / "it.journal")
+
+    async def bring() -> int:
+        return await commands._connect(
+            {**client, "requests_per_minute": None}, None, source, None, options, commands.Screen()
+        )
+
+    file.broken = True
+    failed, shown, sent = await bring(), capsys.readouterr().out, store.log_count
+    file.broken = False
+    again = await bring()
+
+    assert (4, True, True) == (failed, 0 < sent < 900, "Stopped: calls.csv can't be read: Input/output error" in shown)
+    assert "To go on with what is left, nothing twice:" in shown
+    assert (0, 900, 900) == (again, store.log_count, len({log.notes for log in store.logs}))
 
 
 # -- warnings and trouble ---------------------------------------------------------------------------------------
