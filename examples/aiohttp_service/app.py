@@ -38,7 +38,7 @@ routes = web.RouteTableDef()
 
 def make_app() -> web.Application:
     """Put the application together."""
-    app = web.Application(middlewares=[error_middleware(), refusals])
+    app = web.Application(middlewares=[not_for_other_sites, error_middleware(), refusals])
     app.cleanup_ctx.extend([neto_context(open_client, grace=GRACE), importing])
     app.on_shutdown.append(end)
     app.add_routes(routes)
@@ -67,6 +67,14 @@ async def end(app: web.Application) -> None:
     """
     app[IMPORTS].stop()
     await app[NETO].aclose(GRACE)
+
+
+@web.middleware
+async def not_for_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a page of another site sends in a person's browser: nobody is asked who they are here."""
+    if request.method != "GET" and request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+        raise refusal(web.HTTPForbidden, "another site's page may not do this")
+    return await handler(request)
 
 
 @web.middleware

@@ -13,30 +13,8 @@ from pathlib import Path
 
 import pytest
 from served import ROOT, Service
-from test_fastapi_restart import (  # noqa: F401
-    test_a_call_that_never_ends_is_in_doubt_by_name,
-    test_a_killed_service_names_what_is_in_doubt,
-    test_a_page_that_watches_does_not_hold_the_server,
-    test_a_restart_awaits_the_call_under_way,
-    test_a_restart_goes_on,
-    test_killed_again_and_again,
-    test_waiting_handlers_are_answered_at_the_end,
-)
-from test_fastapi_service import (  # noqa: F401
-    test_a_log_is_answered_with_its_id,
-    test_a_log_that_breaks_a_rule_is_not_sent,
-    test_a_preview_sends_nothing,
-    test_a_refused_file_leaves_nothing,
-    test_a_running_import_is_not_removed,
-    test_an_upload_is_imported_and_told_of,
-    test_an_upload_that_breaks_off_leaves_nothing,
-    test_each_outcome_has_its_report,
-    test_handlers_share_calls,
-    test_health_counts,
-    test_imports_are_listed_and_removed,
-    test_there_is_no_import_of_another_name,
-    test_what_became_of_a_log_is_the_answer,
-)
+from test_fastapi_restart import *  # noqa: F403
+from test_fastapi_service import *  # noqa: F403
 
 from examples.aiohttp_service.app import make_app
 from neto_async.sandbox import NetoSandbox
@@ -66,6 +44,13 @@ async def test_a_body_that_is_no_log_is_refused(service, store, body):
     answer = await service.http.post("/customers/ann/logs", content=body)
     assert (400, 0) == (answer.status_code, store.call_count)
     assert "JSON object" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 201)])
+async def test_another_sites_page_adds_nothing(service, store, site, status):
+    """What a browser sends for a page of another site is refused: the person did not ask for it."""
+    answer = await service.http.post("/customers/ann/logs", json={"notes": "n"}, headers={"Sec-Fetch-Site": site})
+    assert (status, int(status == 201)) == (answer.status_code, store.log_count)
 
 
 async def test_an_upload_needs_a_name(service):
