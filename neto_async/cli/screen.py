@@ -210,13 +210,7 @@ class Screen:
     ) -> None:
         """Say what became of the rows, and what to do next; ``again`` where a journal is kept."""
         self.say(f"\n{_counted(progress.finished, 'row')} in {_counted(progress.calls, 'call')}, {seconds:.1f} s")
-        table = Table.grid(padding=(0, 2))
-        table.add_column(justify="right")
-        for name, (colour, meaning) in LABELS.items():
-            count = getattr(progress, name)
-            if count or name == "added":
-                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
-        self._print(table)
+        self._counts(progress)
         if progress.replayed:
             sent = "" if progress.calls else ": nothing was sent"
             were = "was" if progress.replayed == 1 else "were"
@@ -230,10 +224,21 @@ class Screen:
         elif progress.added < progress.finished:
             self.say("Which rows these are, and why: run it with --report DIR.")
         stopped = progress.not_sent > 0 or error is not None
+        if again is not None and progress.unknown:
+            self.say("Rows that may be saved are held back; once you have looked, --in-doubt resend sends them again.")
         if again is not None and stopped:
             self._go_on_with(again)
         elif again is None and progress.added and not to_sandbox:
             self.say("No journal was kept: importing the file again adds every row again.")
+
+    def _counts(self, progress: ImportProgress) -> None:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(justify="right")
+        for name, (colour, meaning) in LABELS.items():
+            count = getattr(progress, name)
+            if count or name == "added":
+                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
+        self._print(table)
 
     def stopping(self, in_flight: int) -> None:
         """Say that no more is sent, and what is still awaited."""

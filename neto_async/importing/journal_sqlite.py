@@ -308,7 +308,7 @@ class SqliteJournal:
         try:
             return self._verified()
         except (AttributeError, TypeError, ValueError, struct.error):
-            # SQLite takes a value of any type in any column.
+            # SQLite takes a value of any type in any column, and lets the only row of a table be deleted.
             raise self._damaged() from None
 
     def _verified(self) -> str:
@@ -316,8 +316,6 @@ class SqliteJournal:
         if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
             raise self._damaged()
         head = connection.execute("SELECT identity, key, store, created_at, sequence, chain FROM head").fetchone()
-        if head is None:
-            raise self._damaged()
         store: str
         self._identity, self._key, store, created_at, sequence, chain = head
         self._sequence, self._chain = 0, _root(self._identity, self._key, store, created_at)

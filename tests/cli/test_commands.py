@@ -207,6 +207,7 @@ async def test_rows_in_doubt_are_held(run: Any, store: NetoSandbox, calls: Path)
     resent = await run("import", str(calls), "--in-doubt", "resend", store=store)
 
     assert (3, 3, 0) == (doubtful.code, held.code, resent.code)
+    assert [True, True, False] == ["--in-doubt resend" in ran.out for ran in (doubtful, held, resent)]
     assert ["1"] == unknown
     assert ["ann", "ann", "bob", "cy"] == sorted(str(log.username) for log in store.logs)
 
