@@ -182,9 +182,11 @@ def test_summary_of_what_is_no_import(path: Path):
     """There is no summary where there is no file, where nothing has begun, and while an import runs."""
     with pytest.raises(ConfigurationError, match=r"there is no journal import\.db"):
         SqliteJournal(path).summary()
+    assert (None, False) == (SqliteJournal(path).remembered(), path.exists())
     path.touch()
     with pytest.raises(ConfigurationError, match="no import has begun"):
         SqliteJournal(path).summary()
+    assert (None, b"") == (SqliteJournal(path).remembered(), path.read_bytes())
     journal = opened(path)
     with pytest.raises(ConfigurationError, match="another import is using"):
         SqliteJournal(path).summary()
