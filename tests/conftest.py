@@ -10,9 +10,14 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from hypothesis import HealthCheck, settings
 
 from neto_async import AsyncNetoClient
 from neto_async.sandbox import NetoSandbox
+
+# How fast the machine is says nothing about the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
