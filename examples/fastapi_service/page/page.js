@@ -132,7 +132,7 @@ async function showPreview(status) {
 function showJob(status) {
   shown = status;
   const now = status.progress;
-  const done = now.added + now.rejected + now.invalid + now.not_sent + now.unknown;
+  const done = now.added + now.rejected + now.invalid + now.unknown;  // what was not sent may still be
   const running = status.state === "running";
   if (!running) events?.close();
   part("job-title").textContent = status.name;
