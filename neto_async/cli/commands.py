@@ -630,11 +630,10 @@ def _told_of_trouble(neto: AsyncNetoClient, screen: Screen) -> Iterator[None]:
         while True:
             await asyncio.sleep(1.0)
             trouble = _trouble(neto.statistics())
-            if trouble != said:
-                said = trouble
-                if trouble:
-                    with suppress(OutputError):  # whoever comes next to write stops the run
-                        screen.say(trouble)
+            if trouble not in {said, ""}:
+                with suppress(OutputError):  # whoever comes next to write stops the run
+                    screen.say(trouble)
+            said = trouble
 
     task = asyncio.get_running_loop().create_task(look())
     try:

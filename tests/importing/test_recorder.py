@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from neto_async import Added, JournalError
+from neto_async import Added, ConfigurationError, JournalError
 from neto_async.importing.journal import End, Entry, Intent, RowState
 from neto_async.importing.recorder import Recorder
 
@@ -120,6 +120,41 @@ async def test_what_fails_is_told_once(reports_fail: Any) -> None:
     assert ["full"] == [str(error) for error in told]
     assert ["open", [0], *[[1]] * reports_fail, "close"] == journal.told
     assert ["open", ["told"], *[["told"]] * (not reports_fail), "close"] == sink.told
+
+
+async def test_a_waiter_that_leaves() -> None:
+    """Whoever is cancelled while it waits takes nothing from those that share its commit."""
+    place = Place()
+    recorder = Recorder(place, None, lambda _: None)
+    await recorder.open("here")
+    first = asyncio.ensure_future(recorder.intend(intent(0)))
+    await asyncio.to_thread(place.writing.wait)
+    leaving, staying = (asyncio.ensure_future(recorder.intend(intent(call))) for call in (1, 2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    place.may.set()
+
+    assert [True, True] == await asyncio.gather(first, staying)
+    await recorder.close(rows=None)
+    assert ["open", [0], [1, 2], "close"] == place.told
+
+
+class Refusing(Place):
+    """Can't be used."""
+
+    def open(self, _: object) -> None:
+        raise ConfigurationError("taken")
+
+
+async def test_what_was_opened_is_let_go_of() -> None:
+    """Where the reports can't be used, the journal is closed again, and the thread ends."""
+    journal = Place()
+    recorder = Recorder(journal, Refusing(), lambda _: None)
+    with pytest.raises(ConfigurationError, match="taken"):
+        await recorder.open("here")
+    await asyncio.to_thread(recorder._thread.join)
+
+    assert ["open", "close"] == journal.told
 
 
 async def test_without_a_loop_nobody_waits() -> None:
