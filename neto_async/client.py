@@ -176,7 +176,8 @@ class AsyncNetoClient:
         try:
             outcome = await entry.waiter
         except asyncio.CancelledError:
-            if not self._engine.withdraw(entry) and entry.waiter.done() and not entry.waiter.cancelled():
+            self._engine.withdraw(entry)
+            if entry.waiter.done() and not entry.waiter.cancelled():
                 # It was settled in the very turn in which its caller was cancelled.
                 self._engine.unawaited(entry.waiter.result())
             raise

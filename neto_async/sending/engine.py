@@ -200,18 +200,11 @@ class Engine:
             self.wake()
         return entry
 
-    def withdraw(self, entry: SingleEntry) -> bool:
-        """
-        Let go of a single add whose caller was cancelled.
-
-        Returns:
-            True where it had not left and never will; False where a call carries it or it was settled already.
-        """
-        if entry.in_call or entry not in self._unsettled:
-            return False
-        self._singles.withdraw(entry)
-        self._forget(entry)
-        return True
+    def withdraw(self, entry: SingleEntry) -> None:
+        """Let go of a single add whose caller was cancelled, unless a call carries it or it was settled already."""
+        if not entry.in_call and entry in self._unsettled:
+            self._singles.withdraw(entry)
+            self._forget(entry)
 
     def unawaited(self, outcome: Outcome) -> None:
         """Count an outcome that its caller will not see, and say so in the log."""
@@ -233,7 +226,6 @@ class Engine:
             self.stop_run(feed, _KEY_REFUSED)
         else:
             self._stop_if_pause_is_too_long(feed, now)
-        self.wake()
 
     def detach(self, feed: RunFeed) -> None:
         """Serve a run no more."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from typing import Any
 
 import pytest
-from scripted import Network, answers, breaks, client, never_leaves, saves
+from scripted import Network, answers, breaks, client, never_leaves, saves, says
 from virtual import run
 
-from neto_async import AuthenticationError, CustomerLog, NotSentError, RateLimitedError
+from neto_async import AuthenticationError, CustomerLog, NetoError, NotSentError, RateLimitedError
 from neto_async.outcomes import NotSentCause, Phase
 
 
@@ -286,3 +288,110 @@ def test_an_import_in_doubt_stops_after_its_patience():
     assert 20 <= seconds <= 62
     assert 4 <= len(report.unknown) <= 12
     assert {NotSentCause.IN_DOUBT} == {outcome.cause for outcome in report.not_sent}
+
+
+def test_the_time_of_attempts_counts_for_a_batch():
+    """A batch of an import gives up after so many seconds of attempts and waits, however few the attempts are."""
+
+    async def leaves_late(network: Network, body: Any) -> Any:
+        await asyncio.sleep(100.0)
+        return await never_leaves(network, body)
+
+    network = Network(always=leaves_late)
+
+    async def work() -> Any:
+        async with client(network, give_up_after=250.0, timeout=1_000.0) as neto:
+            return await neto.add_customer_logs(logs(1))
+
+    (outcome,) = run(work).outcomes
+    assert (3, NotSentCause.GAVE_UP) == (network.tried, outcome.cause)
+
+
+async def hangs(network: Network, body: Any) -> Any:
+    """Leave, and end long after the deadline."""
+    await network.receive(body)
+    await asyncio.sleep(10_000.0)
+    raise ConnectionError
+
+
+def test_a_call_left_to_itself_gives_up_its_slot():
+    """Half a second past its deadline a call makes room for the next, though it has not ended."""
+    network = Network()
+    network.script.append(hangs)
+
+    async def work() -> float:
+        neto = client(network, batch_size=1, max_concurrency=1, timeout=5.0)
+        began = now()
+        first, second = (asyncio.ensure_future(neto.add_customer_log(log)) for log in logs(2))
+        await second
+        with contextlib.suppress(NetoError):
+            await first
+        await neto.aclose()
+        return network.sent[1].at - began
+
+    assert 5.5 == pytest.approx(run(work))
+
+
+@pytest.mark.parametrize("definite", [saves, says("bad"), answers(413), answers(403), answers(302)], ids=range(5))
+def test_any_definite_answer_ends_the_count_of_doubts(definite):
+    """Three calls in doubt count only in a row: whatever is certain between them, a refusal too, begins anew."""
+    network = Network()
+    lost = breaks(saving=False)
+    network.script += [saves, lost, lost, definite, lost]
+
+    async def work() -> None:
+        async with client(network) as neto:
+            for log in logs(5):
+                with contextlib.suppress(NetoError):
+                    await neto.add_customer_log(log)
+            await asyncio.gather(*(neto.add_customer_log(log) for log in logs(3)))
+
+    run(work)
+    assert 3 == len(network.sent[-1].notes)
+
+
+def test_a_key_that_is_refused_is_logged_once(caplog):
+    """The log tells of a refused key when that is new, and of one that is taken again."""
+    network = Network()
+    network.script += [answers(401), answers(401), saves]
+
+    async def work() -> None:
+        async with client(network) as neto:
+            for log in logs(3):
+                with contextlib.suppress(NetoError):
+                    await neto.add_customer_log(log)
+                await asyncio.sleep(61.0)
+
+    with caplog.at_level(logging.INFO, "neto_async"):
+        run(work)
+    assert [(logging.ERROR, 1), (logging.INFO, 3)] == [(line.levelno, line.neto_call) for line in caplog.records]
+
+
+def test_an_outcome_that_nobody_hears_is_logged(caplog):
+    """Whose caller was cancelled after the log had left finds its outcome in the log and in the counts."""
+    network = Network(latency=10.0)
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            adding = asyncio.ensure_future(neto.add_customer_log(logs(1)[0]))
+            await asyncio.sleep(1.0)
+            adding.cancel()
+            await asyncio.wait([adding])
+            await neto.flush()
+            return neto.statistics().unawaited
+
+    assert {"Added": 1} == run(work)
+    assert ["a customer log ended as Added after its caller had been cancelled"] == caplog.messages
+
+
+def test_a_refusal_without_words_has_ours():
+    """What the store refuses by a status alone is rejected with our own words for that."""
+    network = Network()
+    network.script += [saves, answers(413)]
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            return await neto.add_customer_logs(logs(2))
+
+    (rejected,) = run(work).rejected
+    assert ("the call is too large for the store (HTTP 413)",) == rejected.messages
