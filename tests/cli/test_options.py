@@ -117,6 +117,47 @@ def test_without_what_the_sandbox_needs(monkeypatch: pytest.MonkeyPatch) -> None
         commands._sandbox()
 
 
+def test_the_demo_says_what_is_next(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """It ends as its import did, and names the commands to try next."""
+    monkeypatch.setattr(commands, "_import", lambda *_: 7)
+    assert 7 == commands.demo.callback()  # type: ignore[misc]
+
+    shown = capsys.readouterr().out
+    assert [True, True] == [
+        f"  neto-async {words}\n" in shown for words in ("import FILE --dry-run --sandbox", "sandbox")
+    ]
+
+
+RATES = [
+    ("none", "9; the first"),
+    ("400", "about 1 s at"),
+    ("12", "about 45 s at"),
+    ("1", "9 min"),
+    ("0.1", "1 h 30 min"),
+]
+
+
+@pytest.mark.parametrize(("rate", "says"), RATES)
+async def test_how_long_it_takes(run: Any, store: NetoSandbox, file: Path, rate: str, says: str) -> None:
+    """The plan says how many calls there will be, and how long they take at the limit."""
+    words = ("--batch-size", "1", "--requests-per-minute", rate, "--dry-run")
+    ran = await run("import", str(file), *words, store=store)
+
+    (calls,) = re.findall("^Calls +(9.*)$", ran.out, re.MULTILINE)
+    assert says in calls
+
+
+async def test_many_invalid_rows(run: Any, store: NetoSandbox, file: Path) -> None:
+    """Before it sends it names the first invalid rows, says how many more there are, and how to see them all."""
+    with file.open("a", encoding="utf-8") as end:
+        end.write("a,b\n" * 7)
+    ran = await run("import", str(file), store=store)
+    looked = await run("import", str(file), "--dry-run", store=store)
+
+    assert (2, 5, 2, 7) == (ran.code, ran.out.count("  line "), looked.code, looked.out.count("  line "))
+    assert "  … and 2 more; --dry-run lists them all\n" in ran.out
+
+
 # -- the sandbox ------------------------------------------------------------------------------------------------
 
 
