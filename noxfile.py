@@ -69,7 +69,7 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that pyproject.toml allows."""
     if sys.version_info[:2] > OLDEST_WHEELS_END_WITH:
         session.skip("the oldest dependencies have no wheels for this interpreter")
-    session.install("-e", EVERYTHING, *lower_bounds("cli", "sandbox"))
+    session.install("-e", EVERYTHING, *lower_bounds("cli", "sandbox", "aiohttp"))
     session.run("python", "-m", "pip", "list")
     session.run("python", "-m", "pytest", *session.posargs)
 
