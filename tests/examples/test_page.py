@@ -76,7 +76,7 @@ def notes_in(path: Path) -> list[str]:
 
 
 async def done(page: Any) -> None:
-    await expect(page.locator("#state")).to_have_text("Done", timeout=30_000)
+    await expect(page.locator("#state:visible")).to_have_text("Done", timeout=30_000)
 
 
 # -- the way through ------------------------------------------------------------------------------------------------
@@ -217,9 +217,35 @@ async def test_a_closed_page_harms_nothing(page, browser, service, store):
 
     await other.get_by_role("link", name="All imports").click()
     await other.get_by_role("link", name="calls.csv").click()
+    await expect(other.get_by_role("heading", name="calls.csv")).to_be_visible()
     await done(other)
     await other.go_back()
     await expect(other.get_by_role("heading", name="A new import")).to_be_visible()
+
+
+async def test_who_goes_back_in_the_meantime_stays_there(page):
+    """An import whose status comes late does not take the place of what was asked for after it."""
+    await look_through(page, csv_file("calls.csv", table(1)))
+    await expect(page.get_by_role("heading", name="calls.csv")).to_be_visible()
+    job = page.url.partition("#")[2]
+    await page.get_by_role("link", name="All imports").click()
+    await expect(page.get_by_role("heading", name="A new import")).to_be_visible()
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Any) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.route(f"**/imports/{job}", late)
+    await page.get_by_role("link", name="calls.csv").click()
+    await asked.wait()
+    await page.go_back()
+    async with page.expect_response(f"**/imports/{job}/preview"):
+        answered.set()
+
+    await page.evaluate("async () => { for (let i = 0; i < 3; i++) await fetch('/imports'); }")
+    assert await page.get_by_role("heading", name="A new import").is_visible()
 
 
 async def test_a_stopped_import_goes_on_when_asked(page, store):

@@ -16,6 +16,7 @@ const REPORTS = {
 
 let events = null;  // what is watched
 let shown = null;  // status of the import that is shown
+let moving = Promise.resolve();  // from one address to the next
 let largest = Infinity;  // bytes of an upload
 
 // -- the service --------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ function timeLeft(now) {
 
 // -- where we are -------------------------------------------------------------------------------------------------
 
-async function route() {
+async function showHere() {
   events?.close();
   part("lost").hidden = true;
   const id = location.hash.slice(1);
@@ -188,6 +189,9 @@ async function route() {
   showJob(status);
   if (status.state === "running") watch(id);
 }
+
+// One after the other: where two overlap, the last is what stays.
+const route = () => (moving = moving.catch(() => {}).then(showHere));
 
 async function go(id) {
   if (location.hash.slice(1) !== id) history.pushState(null, "", `#${id}`);
