@@ -230,3 +230,14 @@ async def test_patience_must_be_a_number_above_zero(seconds):
     with pytest.raises(ConfigurationError, match="give_up_after"):
         await neto.add_customer_log({"Notes": "x"}, give_up_after=seconds)
     await neto.aclose()
+
+
+async def test_a_path_is_a_journal(store, connect, tmp_path):
+    """A path given as journal is that of a file which keeps what became of the rows: a second run sends none again."""
+    neto = await connect(store)
+    replayed = []
+    for _ in range(2):
+        async with neto.import_customer_logs([{"Notes": "x"}], journal=tmp_path / "import.db") as run:
+            replayed += [outcome.replayed async for outcome in run]
+
+    assert ([False, True], 1) == (replayed, len(store.logs))

@@ -306,8 +306,9 @@ def test_the_end_of_a_call_that_closing_revokes_is_told_in_its_own_context():
 @pytest.mark.parametrize(
     "behaviour", [saves, never_leaves, answers(429, Retry_After="1"), answers(401), answers(302), says("bad")]
 )
-def test_a_log_handler_that_raises_harms_no_record(behaviour, broken):
-    """What handlers and filters of the program raise takes no record with it: each has the outcome it would have."""
+def test_a_log_handler_that_raises_harms_no_record(behaviour, broken, monkeypatch, capsys):
+    """What handlers and filters of the program raise takes no record with it, and is shown where `logging` shows it."""
+    monkeypatch.setattr(logging, "raiseExceptions", broken == "handler")
 
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -333,6 +334,7 @@ def test_a_log_handler_that_raises_harms_no_record(behaviour, broken):
     logger.setLevel(logging.DEBUG)
     try:
         assert expected == run(work)
+        assert (broken == "handler") == ("ValueError: CANARY" in capsys.readouterr().err)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
