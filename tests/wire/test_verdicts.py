@@ -267,6 +267,40 @@ def test_the_keys_text_without_an_error_is_no_refusal(said):
     assert VerdictKind.UNKNOWN is reply(json.dumps({"Messages": said})).kind
 
 
+@pytest.mark.parametrize("nothing", [None, "", [], {}, 0, " "])
+def test_an_ack_that_says_nothing_is_none(nothing):
+    """Ack may be there and say nothing, in any way that stores write that: ids count all the same."""
+    assert VerdictKind.ADDED is reply(json.dumps({"Ack": nothing, "CustomerLog": {"LogID": 1}})).kind
+
+
+@pytest.mark.parametrize("code", ["Warning", "waring"])
+def test_an_error_that_is_called_a_warning_settles_nothing(code):
+    """Where the element says error and its code says warning, misspelt or not, the fate is unknown."""
+    body = json.dumps({"Messages": {"Error": {"Message": "bad", "SeverityCode": code}}})
+    assert VerdictKind.UNKNOWN is reply(body).kind
+
+
+@pytest.mark.parametrize("text", [["bad", "", "record"], {"a": "bad", "b": ["record"]}, " bad record "])
+def test_a_text_in_parts_is_joined(text):
+    """Neto's words come out as text, whatever they were wrapped in."""
+    body = json.dumps({"Ack": "Error", "Messages": {"Error": {"Message": text, "SeverityCode": "Error"}}})
+    assert ("bad record",) == reply(body).messages
+
+
+def test_a_reply_has_no_say_in_what_is_read_from_it():
+    """Names that only our own reading uses mean nothing in a document."""
+    ours = {"has_stray_ids": True, "stray_ids": [7], "entries": {"ids": [8]}}
+    verdict = reply(json.dumps({"CustomerLog": {"LogID": 5}, **ours}))
+    assert (VerdictKind.ADDED, (5,)) == (verdict.kind, verdict.log_ids)
+
+
+def test_an_id_that_can_not_be_read_leaves_doubt_in_a_refusal():
+    """Wherever it stands, an id beside a refusal is no refusal, legible or not."""
+    assert [VerdictKind.UNKNOWN] * 2 == [
+        reply(json.dumps({name: {"LogID": "abc"}}), status=403).kind for name in ("CustomerLog", "Other")
+    ]
+
+
 def test_a_pause_is_a_day_at_most():
     """An answer can't hold a client for longer than a day."""
     assert 86_400.0 == MAX_RETRY_AFTER
