@@ -220,7 +220,8 @@ def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], me
             event("a run that was killed, or left")
         # What was never saved for certain may be mended in place, and the source may grow.
         for place, text in enumerate(notes):
-            if text not in world.open | world.doubted and mends.draw(st.integers(0, 3)) == 0:
+            # Drawn in any case: which rows are open depends on how threads took turns.
+            if mends.draw(st.integers(0, 3)) == 0 and text not in world.open | world.doubted:
                 notes[place] = f"mended {place} {number}"
         notes += [f"grown {number}" for _ in range(mends.draw(st.integers(0, 1)))]
 
@@ -236,9 +237,11 @@ def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], me
     assert set() == world.sent_again
 
 
-@given(rows=ROWS, plan=RUNS, mends=st.data())
+@given(rows=ROWS, plan=RUNS, which=st.integers(0, 99), cut=st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_changed_where_it_may_stand_in_the_store(tmp_path_factory: Any, rows: list[str], plan: Run, mends: Any) -> None:
+def test_changed_where_it_may_stand_in_the_store(
+    tmp_path_factory: Any, rows: list[str], plan: Run, which: int, cut: Any
+) -> None:
     """A source in which a row was changed that is in the store, or may be, is refused, and that row is not sent."""
     path = tmp_path_factory.mktemp("history") / "import.db"
     notes = [kind and f"{kind} {number}" for number, kind in enumerate(rows)]
@@ -247,9 +250,9 @@ def test_changed_where_it_may_stand_in_the_store(tmp_path_factory: Any, rows: li
     standing = [place for place, text in enumerate(notes) if text in world.open]
     if not standing:
         return
-    place = mends.draw(st.sampled_from(standing))
+    place = standing[which % len(standing)]
     changed = f"other {place}"
-    notes = notes[:place] if mends.draw(st.booleans()) else [*notes[:place], changed, *notes[place + 1 :]]
+    notes = notes[:place] if cut else [*notes[:place], changed, *notes[place + 1 :]]
 
     refused = False
     try:
