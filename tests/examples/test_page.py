@@ -260,7 +260,7 @@ async def test_a_stopped_import_goes_on_when_asked(page, store):
     # The client asks once a minute whether the key is taken again: what is told is that it goes on and stops.
     await page.get_by_role("button", name="Go on").click()
     await expect(tile(page, "Not sent")).to_have_text("39")
-    assert 1 == await page.locator("#bar").evaluate("(bar) => bar.value")
+    await expect(page.locator("#bar")).to_have_js_property("value", 1)
     await expect(page.locator("#state")).to_have_text("Stopped")
 
 
