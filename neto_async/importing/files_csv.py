@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from attrs import frozen
@@ -73,6 +73,7 @@ def read_table(text: TextIO, *, name: str, delimiter: str | None = None) -> Tabl
     header_lines = _Lines(io.StringIO(header, newline=""), name)
     try:
         columns = tuple(next(csv.reader(header_lines, delimiter=delimiter, strict=True)))
+        _refuse_long(columns)
     except csv.Error:
         line, column, what = _quote_fault(header, skipped + 1, delimiter)
         raise ConfigurationError(f"{name}, line {line}, column {column}: the header can't be read: {what}") from None
@@ -91,7 +92,7 @@ def table_rows(text: TextIO, table: Table, *, name: str) -> Iterator[Row]:
     Raises:
         ConfigurationError: A line is too long to be one of a table.
     """
-    # The limit belongs to the whole process; it is only ever raised.
+    # The limit belongs to the whole process; it is only ever raised, and others may have raised it further.
     csv.field_size_limit(max(MAX_CELL, csv.field_size_limit()))
     lines = _Lines(text, name)
     for _ in range(table.skipped + table.header_lines):
@@ -102,13 +103,19 @@ def table_rows(text: TextIO, table: Table, *, name: str) -> Iterator[Row]:
         line = lines.number + 1
         try:
             cells = next(reader)
+            _refuse_long(cells)
         except StopIteration:
             return
-        except csv.Error as error:
-            yield _broken_row(lines, line, table, too_long="larger than field limit" in str(error))
+        except csv.Error:
+            yield _broken_row(lines, line, table, too_long=sum(map(len, lines.held)) > MAX_CELL)
             continue
         if any(cell and not cell.isspace() for cell in cells):
             yield _row(line, cells, table, lines)
+
+
+def _refuse_long(cells: Sequence[str]) -> None:
+    if cells and max(map(len, cells)) > MAX_CELL:
+        raise csv.Error
 
 
 def _row(line: int, cells: list[str], table: Table, lines: _Lines) -> Row:

@@ -109,7 +109,10 @@ class NetoStore:
             RuntimeError: It answers already.
         """
         started: Future[None] = Future()
-        threading.Thread(target=self._live, args=(started,), name="neto_async store", daemon=True).start()
+        thread = threading.Thread(target=self._live, args=(started,), name="neto_async store", daemon=True)
+        thread.start()
+        if started.exception() is not None:
+            thread.join()
         started.result()
 
     def stop(self) -> None:
