@@ -20,6 +20,7 @@ nox.options.sessions = ["tests", "lint", "types", "coverage"]
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 EVERYTHING = ".[cli,sandbox,test]"
+THE_PACKAGE_ALONE = "--ignore=tests/examples"
 OLDEST_WHEELS_END_WITH = (3, 13)
 
 
@@ -59,7 +60,7 @@ def coverage(session: nox.Session) -> None:
     """Run the tests; fails where a branch is left that none of them took."""
     session.install("-e", EVERYTHING)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", THE_PACKAGE_ALONE, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under", "100")
 
@@ -71,12 +72,12 @@ def oldest(session: nox.Session) -> None:
         session.skip("the oldest dependencies have no wheels for this interpreter")
     session.install("-e", EVERYTHING, *lower_bounds("cli", "sandbox", "aiohttp"))
     session.run("python", "-m", "pip", "list")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", THE_PACKAGE_ALONE, *session.posargs)
 
 
 @nox.session
 def httpx2(session: nox.Session) -> None:
-    """Run the tests with an httpx2.AsyncClient wherever a test has no client of its own."""
+    """Run the tests that have no HTTP client of their own with an httpx2.AsyncClient."""
     session.install("-e", EVERYTHING)
     session.run("python", "-m", "pytest", *session.posargs, env={"NETO_ASYNC_TEST_HTTP": "httpx2"})
 
@@ -104,7 +105,7 @@ def package(session: nox.Session) -> None:
     (wheel,) = built.glob("*.whl")
     session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,sandbox,test]", external=True)
     session.chdir(without_source(scratch / "project"))
-    session.run(python, "-m", "pytest", *session.posargs, external=True, env={"PYTHONPATH": ""})
+    session.run(python, "-m", "pytest", THE_PACKAGE_ALONE, *session.posargs, external=True, env={"PYTHONPATH": ""})
 
 
 @nox.session

@@ -30,9 +30,17 @@ from typing import IO, Any
 from attrs import asdict, define, evolve, field
 
 from neto_async import AsyncNetoClient, ConfigurationError, ImportProgress, NetoError
-from neto_async.importing import ColumnMapping, LogSource, Plan, RowFile, make_plan, open_binary, open_rows
-from neto_async.importing.reports import Reports
-from neto_async.importing.run import ImportRun
+from neto_async.importing import (
+    ColumnMapping,
+    ImportRun,
+    LogSource,
+    Plan,
+    Reports,
+    RowFile,
+    make_plan,
+    open_binary,
+    open_rows,
+)
 
 __all__ = ["KINDS", "REPORTS", "Imports", "Job", "RefusedFileError", "State", "TooLargeError", "mapping_for"]
 

@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 from neto_async import AsyncNetoClient
 from neto_async.sandbox import NetoSandbox
 
+OTHER_HTTP = os.environ.get("NETO_ASYNC_TEST_HTTP") == "httpx2"
+"""True where `nox -s httpx2` asks for the other HTTP library."""
+
 # How fast the machine is says nothing about the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -29,8 +32,8 @@ async def store() -> AsyncIterator[NetoSandbox]:
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Any]:
-    """Open clients for a store; `nox -s httpx2` brings the other HTTP library."""
-    library = httpx2 if os.environ.get("NETO_ASYNC_TEST_HTTP") == "httpx2" else httpx
+    """Open clients for a store."""
+    library = httpx2 if OTHER_HTTP else httpx
     async with AsyncExitStack() as stack:
 
         async def open_client(store: NetoSandbox, **settings: Any) -> AsyncNetoClient:
@@ -41,3 +44,9 @@ async def connect() -> AsyncIterator[Any]:
 
         open_client.enter = stack.enter_async_context  # type: ignore[attr-defined]
         yield open_client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With the other HTTP library run what it makes a difference to."""
+    if OTHER_HTTP:
+        items[:] = [item for item in items if "connect" in getattr(item, "fixturenames", ())]

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from neto_async.importing.files import FileFormat, Row, RowFile, open_binary, open_rows
     from neto_async.importing.mapping import ColumnMapping
     from neto_async.importing.plan import LogSource, Plan, make_plan
+    from neto_async.importing.reports import Reports
+    from neto_async.importing.run import ImportRun
 
 __all__ = [
     "ColumnMapping",
     "FileFormat",
+    "ImportRun",
     "LogSource",
     "Plan",
+    "Reports",
     "Row",
     "RowFile",
     "make_plan",
@@ -31,6 +35,8 @@ _MODULES = {
     "files": ("FileFormat", "Row", "RowFile", "open_binary", "open_rows"),
     "mapping": ("ColumnMapping",),
     "plan": ("LogSource", "Plan", "make_plan"),
+    "reports": ("Reports",),
+    "run": ("ImportRun",),
 }
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

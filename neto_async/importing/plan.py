@@ -74,7 +74,7 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
         raise ConfigurationError(
             f"{file.name}: no column is a field of a customer log. The file has: {', '.join(columns) or 'no columns'}. "
             f"The fields are: {', '.join(VENDOR_NAMES.values())}. "
-            'Say which column gives which field: --map Notes="Column name"'
+            'Say which column gives which field; with the command: --map Notes="Column name"'
         )
     plan = Plan(mapping=completed, columns=columns, ignored=_ignored(columns, used))
     for row in file:
@@ -86,7 +86,8 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
         if row.value("neto_outcome") == "Unknown" and not import_unknown:
             raise ConfigurationError(
                 f"{file.name}: line {row.line} may be in the store already, and can't be deleted through the API if it "
-                "is added twice. Look in the store first; then import the file with --import-unknown"
+                "is added twice. Look in the store first; then take its neto_ columns out, or with the command add "
+                "--import-unknown"
             )
         plan.rows += 1
         try:

@@ -74,7 +74,6 @@ class Window:
     _under_way: int = field(init=False, default=0)  # calls that have begun and not ended
     _free_at: deque[float] = field(init=False, factory=deque)  # when the places of ended calls come free, ascending
     _spaced_at: float = field(init=False, default=float("-inf"))  # from when on the next spaced call may begin
-    _spaced_last: float = field(init=False, default=float("-inf"))  # when the last spaced call began
 
     def __attrs_post_init__(self) -> None:
         self._capacity = max(1, int(self.requests_per_minute))
@@ -100,16 +99,16 @@ class Window:
 
     def _spread_at(self) -> float:
         """Say from when on a spaced call leaves free places for all the time until the next comes free."""
-        if self._spaced_last == float("-inf"):
-            return self._spaced_last
-        comes_free = self._free_at[0] if self._free_at else self._spaced_last + self._span
-        return self._spaced_last + (comes_free - self._spaced_last) / (self._capacity - self.used + 1)
+        last = self._spaced_at - self._spacing  # when the last was due, so that late timers don't add up here either
+        if last == float("-inf"):
+            return last
+        comes_free = self._free_at[0] if self._free_at else last + self._span
+        return last + (comes_free - last) / (self._capacity - self.used + 1)
 
     def begin(self, now: float, *, spaced: bool) -> None:
         """Count a call that begins."""
         self._under_way += 1
         if spaced:
-            self._spaced_last = now
             self._spaced_at = max(self._spaced_at, now - CATCH_UP * self._spacing) + self._spacing
 
     def end(self, now: float) -> None:
