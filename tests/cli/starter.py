@@ -18,6 +18,7 @@ import json
 import os
 import resource
 import select
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,9 @@ BOUNDING_SET_DROP, DAC_OVERRIDE, DAC_READ_SEARCH = 24, 1, 2  # prctl(2), capabil
 
 def become(order: dict[str, Any], pipes: list[int]) -> None:
     """Be the process that the order asks for."""
+    # Whoever runs the tests in the background, or by nohup, may have these ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.environ.update(order["environment"])
     if order["terminal"] is not None:
         os.login_tty(os.open(order["terminal"], os.O_RDWR))
