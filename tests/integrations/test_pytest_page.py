@@ -29,6 +29,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_fac
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def run_on(module: str, *arguments: str) -> pytest.RunResult:
+        pytester.makeini("[pytest]")  # or the settings of a folder above would count
         for name, text in {**FILES, "calls.py": module}.items():
             (pytester.path / name).write_text(text, encoding="utf-8")
         loops = ("-o", "asyncio_default_fixture_loop_scope=function")

@@ -70,6 +70,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_fac
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def run_on(*parts: str, arguments: tuple[str, ...] = NO_LOOPS) -> pytest.RunResult:
+        pytester.makeini("[pytest]")  # or the settings of a folder above would count
         pytester.makepyfile("\n".join(dedent(part) for part in parts))
         return pytester.runpytest_subprocess("-W", "error", *arguments)
 
