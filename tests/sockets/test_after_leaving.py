@@ -27,6 +27,7 @@ from neto_async.outcomes import Phase
 from neto_async.sending import engine
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+MORE_HEADERS_THAN_ANY_CLIENT_TAKES = 4000
 
 
 def client(url: str, http_client: Any, **settings: Any) -> AsyncNetoClient:
@@ -116,8 +117,10 @@ async def two_lengths(call: Connection) -> None:
 async def headers_without_end(call: Connection) -> None:
     await call.body()
     await call.send(HEAD)
-    while True:
+    # Not for ever: aiohttp up to 3.13.3 keeps them all.
+    for _ in range(MORE_HEADERS_THAN_ANY_CLIENT_TAKES):
         await call.send(b"X-More: " + b"a" * 4000 + b"\r\n")
+    call.close()
 
 
 BROKEN: dict[str, Script] = {
