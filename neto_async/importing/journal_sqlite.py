@@ -23,8 +23,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from enum import IntEnum
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -36,36 +37,48 @@ __all__ = ["JournalSummary", "SqliteJournal"]
 APPLICATION = 0x4E65746F
 """Marks the file as ours: "Neto"."""
 
-VERSION = 1
+VERSION = 2
 """Of the tables and blobs below."""
 
 PAGE = 64
 """Calls read at once."""
 
-_SCHEMA = """
-CREATE TABLE head (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    identity TEXT NOT NULL,
-    key BLOB NOT NULL,
-    store TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    chain BLOB NOT NULL
-);
-CREATE TABLE event (
-    sequence INTEGER PRIMARY KEY,
-    kind INTEGER NOT NULL,
-    intent INTEGER,
-    first INTEGER,
-    body BLOB NOT NULL,
-    chain BLOB NOT NULL
-);
-CREATE UNIQUE INDEX event_intent ON event (intent) WHERE intent IS NOT NULL;
-CREATE INDEX event_first ON event (first, sequence) WHERE first IS NOT NULL;
-"""
+_SCHEMA = (
+    """
+    CREATE TABLE head (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        identity TEXT NOT NULL,
+        key BLOB NOT NULL,
+        store TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        chain BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE event (
+        sequence INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        intent INTEGER,
+        first INTEGER,
+        body BLOB NOT NULL,
+        chain BLOB NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX event_intent ON event (intent) WHERE intent IS NOT NULL",
+    "CREATE INDEX event_first ON event (first, sequence) WHERE first IS NOT NULL",
+    """
+    CREATE TRIGGER event_last AFTER INSERT ON event BEGIN
+        UPDATE head SET sequence = NEW.sequence, chain = NEW.chain;
+    END
+    """,
+)
 
-_ROW = struct.Struct("<Q16s")
-_STATE = struct.Struct("<BQ")
+_INSERT = "INSERT INTO event VALUES "
+_VALUES = "(?, ?, ?, ?, ?, ?)"
+
+_ROW = "Q16s"
+_STATE = "BQ"
 _EVENT = struct.Struct("<QBQq")
 _COUNT = struct.Struct("<Q")
 
@@ -173,12 +186,13 @@ class SqliteJournal:
         for entry in entries:
             if isinstance(entry, Intent):
                 begun[entry.call] = (self._sequence + len(events) + 1, len(entry.rows))
-                body = b"".join(_ROW.pack(*row) for row in entry.rows)
                 first = min(position for position, _ in entry.rows)
-                events.append(_Event(_Kind.INTENT, first=first, body=body))
+                events.append(_Event(_Kind.INTENT, first=first, body=_packed(_ROW, entry.rows)))
             else:
-                intent, _ = begun.get(entry.call) or self._calls[entry.call]
-                events.append(_Event(_Kind.END, intent=intent, body=_packed(entry)))
+                intent, size = begun.get(entry.call) or self._calls[entry.call]
+                if len(entry.states) != size:
+                    raise JournalError(f"{len(entry.states)} states were given for the {size} rows of a call")
+                events.append(_Event(_Kind.END, intent=intent, body=_states(entry)))
         with self._failing():
             self._append(events)
         self._calls.update(begun)
@@ -317,14 +331,14 @@ class SqliteJournal:
             raise self._damaged()
         head = connection.execute("SELECT identity, key, store, created_at, sequence, chain FROM head").fetchone()
         store: str
-        self._identity, self._key, store, created_at, sequence, chain = head
+        self._identity, self._key, store, created_at, sequence, checksum = head
         self._sequence, self._chain = 0, _root(self._identity, self._key, store, created_at)
         for row in connection.execute("SELECT sequence, chain, kind, intent, first, body FROM event ORDER BY sequence"):
             self._sequence += 1
             self._chain = _linked(self._chain, self._sequence, _Event(*row[2:]))
             if row[:2] != (self._sequence, self._chain):
                 raise self._damaged()
-        if (self._sequence, self._chain) != (sequence, chain):
+        if (self._sequence, self._chain) != (sequence, checksum):
             raise self._damaged()
         return store
 
@@ -335,7 +349,7 @@ class SqliteJournal:
         with self._transaction() as connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-            for statement in _SCHEMA.split(";"):
+            for statement in _SCHEMA:
                 connection.execute(statement)
             head = (self._identity, self._key, store, created_at, 0, self._chain)
             connection.execute("INSERT INTO head VALUES (1, ?, ?, ?, ?, ?, ?)", head)
@@ -393,14 +407,17 @@ class SqliteJournal:
         )
 
     def _append(self, events: Sequence[_Event]) -> None:
-        sequence, chain = self._sequence, self._chain
-        with self._transaction() as connection:
-            for event in events:
-                sequence += 1
-                chain = _linked(chain, sequence, event)
-                connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", (sequence, *event, chain))
-            connection.execute("UPDATE head SET sequence = ?, chain = ?", (sequence, chain))
-        self._sequence, self._chain = sequence, chain
+        sequence, checksum = self._sequence, self._chain
+        values: list[object] = []
+        for event in events:
+            sequence += 1
+            checksum = _linked(checksum, sequence, event)
+            values += (sequence, *event, checksum)
+        self._check_there()
+        # One statement is a transaction by itself. Each more would wait for Python's lock once more, as `execute` would
+        # to learn the number of the row.
+        self._open.executemany(_INSERT + ", ".join([_VALUES] * len(events)), [values])
+        self._sequence, self._chain = sequence, checksum
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -432,19 +449,28 @@ class SqliteJournal:
             raise JournalError(f"the journal {self._name} can't be written: {error}") from None
 
 
-def _packed(end: End) -> bytes:
+def _packed(form: str, rows: Sequence[tuple[Any, Any]]) -> bytes:
+    # One call for all: it is made beside the event loop, under the same lock.
+    return struct.pack("<" + form * len(rows), *chain.from_iterable(rows))
+
+
+def _unpacked(form: str, packed: bytes) -> Iterator[tuple[Any, Any]]:
+    return struct.iter_unpack("<" + form, packed)
+
+
+def _states(end: End) -> bytes:
     if all(state is RowState.WITHDRAWN for state, _ in end.states):
         return b""
-    return b"".join(_STATE.pack(*state) for state in end.states)
+    return _packed(_STATE, end.states)
 
 
 def _known(rows: bytes, states: bytes | None) -> Iterator[Known]:
     if states is None:
-        for position, fingerprint in _ROW.iter_unpack(rows):
+        for position, fingerprint in _unpacked(_ROW, rows):
             yield Known(position, fingerprint, RowState.UNKNOWN, 0)
     elif states:
         for (position, fingerprint), (state, log_id) in zip(
-            _ROW.iter_unpack(rows), _STATE.iter_unpack(states), strict=True
+            _unpacked(_ROW, rows), _unpacked(_STATE, states), strict=True
         ):
             yield Known(position, fingerprint, RowState(state), log_id)
 
@@ -454,7 +480,7 @@ def _root(identity: str, key: bytes, store: str, created_at: str) -> bytes:
     return hashlib.blake2b(b"\0".join(part.hex().encode() for part in parts), digest_size=16).digest()
 
 
-def _linked(chain: bytes, sequence: int, event: _Event) -> bytes:
+def _linked(before: bytes, sequence: int, event: _Event) -> bytes:
     first = -1 if event.first is None else event.first
     fixed = _EVENT.pack(sequence, event.kind, event.intent or 0, first)
-    return hashlib.blake2b(chain + fixed + event.body, digest_size=16).digest()
+    return hashlib.blake2b(before + fixed + event.body, digest_size=16).digest()

@@ -1,10 +1,11 @@
 """
 The thread in which a run writes its reports and its journal, so that the event loop never waits for a disk.
 
-Whatever has come in while the thread was writing is written at once afterwards: one commit for many calls. All is
-done in the order in which it was handed in, so an intent that is on disk proves that what came before it is too. For
-each outcome the report is written before the journal: what a report has lost, the journal could not give back, for it
-holds no texts. May import: journal, outcomes, errors.
+The end of a call waits some turns of the loop for the intent of the next, and whatever has come in while the thread was
+writing is written at once afterwards: once all slots are taken, a call costs at most one commit. All is done in the
+order in which it was handed in, so an intent that is on disk proves that what came before it is too. For each outcome
+the report is written before the journal: what a report has lost, the journal could not give back, for it holds no
+texts. May import: journal, outcomes, errors.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, field
+from attrs import define
 
 from neto_async.importing.journal import End, Entry, Intent, Journal, Known
 from neto_async.outcomes import Outcome
@@ -26,6 +28,10 @@ from neto_async.outcomes import Outcome
 __all__ = ["OutcomeSink", "Recorder"]
 
 T = TypeVar("T")
+
+TURNS = 4
+"""Turns of the loop for which the end of a call waits for the intent of the call that takes its slot, to share its
+commit. The engine takes two, and one more for each call that begins before."""
 
 
 class OutcomeSink(Protocol):
@@ -54,15 +60,36 @@ class OutcomeSink(Protocol):
 
 
 @define(eq=False)
-class _Job:
-    """Something for the thread to do: the future takes what it returned or raised."""
+class _Note:
+    """Something to write down, which may share a commit with others; whether it is on disk is told in the loop."""
 
+    outcomes: Sequence[Outcome]
+    entry: Entry | None
+    tell: Callable[[bool], None]
+
+
+@define(eq=False)
+class _Errand:
+    """Something else for the thread to do; the future takes what it returned or raised."""
+
+    work: Callable[[], Any]
     done: asyncio.Future[Any]
-    work: Callable[[], Any] | None = None  # alone; else one of those that share a commit
-    outcomes: Sequence[Outcome] = ()
-    entry: Entry | None = None
-    result: Any = field(default=None, init=False)
-    error: BaseException | None = field(default=None, init=False)
+    result: Any = None
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self.work()
+        except BaseException as error:  # noqa: BLE001 (raised where the work was asked for)
+            self.error = error
+
+    def settle(self) -> None:
+        if self.done.done():
+            return  # whoever waited was cancelled
+        if self.error is None:
+            self.done.set_result(self.result)
+        else:
+            self.done.set_exception(self.error)
 
 
 class Recorder:
@@ -82,7 +109,9 @@ class Recorder:
         self._sink = sink
         self._broken = broken
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Sequence[_Note | _Errand | None]] = queue.SimpleQueue()
+        self._gathered: list[_Note] = []  # ends of calls, which wait for the next intent for some turns
+        self._turns = 0  # of the loop until they go without one
         self._thread = threading.Thread(target=self._run, name="neto_async recorder", daemon=True)
         self._known: Iterator[Known] = iter(())
         self._journal_error: BaseException | None = None  # nothing is written to it any more
@@ -100,8 +129,7 @@ class Recorder:
         try:
             await self._do(lambda: self._open(store))
         except BaseException:
-            self._jobs.put(_Job(self._loop.create_future(), work=lambda: self._finish(None)))
-            self._jobs.put(None)
+            self._jobs.put([_Errand(lambda: self._finish(None), self._loop.create_future()), None])
             raise
 
     async def known(self, most: int) -> list[Known]:
@@ -110,15 +138,16 @@ class Recorder:
 
     async def intend(self, intent: Intent) -> bool:
         """Note on disk that a call is about to leave; False where that failed, and it must not."""
-        job = _Job(self._loop.create_future(), entry=intent)
-        self._jobs.put(job)
-        return bool(await job.done)
+        noted: asyncio.Future[bool] = self._loop.create_future()
+        self._hand_over(_Note((), intent, partial(_answer, noted)))
+        return await noted
 
     def record(self, outcomes: Sequence[Outcome], end: End | None, then: Callable[[], None]) -> None:
         """Write outcomes down, and the end of the call they came with; then call back in the loop, even on failure."""
-        job = _Job(self._loop.create_future(), outcomes=outcomes, entry=end)
-        job.done.add_done_callback(lambda _: then())
-        self._jobs.put(job)
+        self._gathered.append(_Note(outcomes, end, lambda _: then()))
+        if not self._turns:
+            self._turns = TURNS
+            self._loop.call_soon(self._take_a_turn)
 
     async def close(self, *, rows: int | None) -> None:
         """
@@ -133,50 +162,60 @@ class Recorder:
         try:
             await self._do(lambda: self._finish(rows))
         finally:
-            self._jobs.put(None)
+            self._jobs.put([None])
 
     async def _do(self, work: Callable[[], T]) -> T:
-        job = _Job(self._loop.create_future(), work=work)
-        self._jobs.put(job)
-        result: T = await job.done
+        errand = _Errand(work, self._loop.create_future())
+        self._hand_over(errand)
+        result: T = await errand.done
         return result
 
     # -- in the loop --------------------------------------------------------------------------------------------
 
-    def _settle(self, jobs: Sequence[_Job]) -> None:
+    def _take_a_turn(self) -> None:
+        self._turns -= 1
+        if self._turns:
+            self._loop.call_soon(self._take_a_turn)
+        elif self._gathered:
+            self._hand_over()
+
+    def _hand_over(self, *jobs: _Note | _Errand) -> None:
+        """Give the thread what has gathered, and these behind it."""
+        gathered, self._gathered = self._gathered, []
+        self._jobs.put([*gathered, *jobs])
+
+    def _settle(self, notes: Sequence[_Note], *, written: bool) -> None:
         error = self._journal_error or self._sink_error
         if error is not None and not self._told:
             self._told = True
             self._broken(error)
-        for job in jobs:
-            if job.done.done():
-                continue  # whoever waited was cancelled
-            if job.error is None:
-                job.done.set_result(job.result)
-            else:
-                job.done.set_exception(job.error)
+        for note in notes:
+            note.tell(written)
 
     # -- in the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        taken: deque[_Job | None] = deque()
+        taken: deque[_Note | _Errand | None] = deque()
         while True:
             if not taken:
-                taken.append(self._jobs.get())
+                taken += self._jobs.get()
             while not self._jobs.empty():
-                taken.append(self._jobs.get())
+                taken += self._jobs.get()
             first = taken.popleft()
             if first is None:
                 return
-            jobs = [first]
-            if first.work is not None:
-                _work(first)
-            else:
-                while taken and taken[0] is not None and taken[0].work is None:
-                    jobs.append(taken.popleft())  # type: ignore[arg-type]
-                self._write(jobs)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._settle, jobs)
+            if isinstance(first, _Errand):
+                first.run()
+                self._in_loop(first.settle)
+                continue
+            notes = [first]
+            while taken and isinstance(taken[0], _Note):
+                notes.append(taken.popleft())  # type: ignore[arg-type]
+            self._in_loop(partial(self._settle, notes, written=self._write(notes)))
+
+    def _in_loop(self, tell: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(tell)
 
     def _open(self, store: str) -> None:
         if self._journal is not None:
@@ -185,21 +224,20 @@ class Recorder:
         if self._sink is not None:
             self._sink.open(None if self._journal is None else self._journal.identity)
 
-    def _write(self, jobs: Sequence[_Job]) -> None:
-        outcomes = [outcome for job in jobs for outcome in job.outcomes]
+    def _write(self, notes: Sequence[_Note]) -> bool:
+        outcomes = [outcome for note in notes for outcome in note.outcomes] if self._sink is not None else ()
         if self._sink is not None and self._sink_error is None and outcomes:
             try:
                 self._sink.write(outcomes)
             except Exception as error:  # noqa: BLE001 (the journal goes on: it is what a later run needs)
                 self._sink_error = error
-        entries = [job.entry for job in jobs if job.entry is not None and self._may_be_noted(job.entry)]
+        entries = [note.entry for note in notes if note.entry is not None and self._may_be_noted(note.entry)]
         if self._journal is not None and self._journal_error is None and entries:
             try:
                 self._journal.write(entries)
             except Exception as error:  # noqa: BLE001 (no call may leave any more)
                 self._journal_error = error
-        for job in jobs:
-            job.result = self._journal_error is None and self._sink_error is None
+        return self._journal_error is None and self._sink_error is None
 
     def _may_be_noted(self, entry: Entry) -> bool:
         # Without reports no call leaves any more: its intent, with no end to come, would put its rows in doubt.
@@ -216,9 +254,6 @@ class Recorder:
                 self._journal.finish(rows)
 
 
-def _work(job: _Job) -> None:
-    assert job.work is not None  # noqa: S101
-    try:
-        job.result = job.work()
-    except BaseException as error:  # noqa: BLE001 (raised where the work was asked for)
-        job.error = error
+def _answer(noted: asyncio.Future[bool], written: bool) -> None:  # noqa: FBT001 - a callback's
+    if not noted.done():  # else whoever waited was cancelled
+        noted.set_result(written)

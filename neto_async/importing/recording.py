@@ -1,7 +1,7 @@
 """
 What a run has written down: each call before it leaves, each outcome before it is handed on.
 
-May import: recorder, journal, sending, outcomes.
+May import: recorder, journal, sending, wire, outcomes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from neto_async.importing.journal import End, Intent, RowState
 from neto_async.importing.recorder import Recorder
 from neto_async.outcomes import Added, Evidence, NotSent, Outcome, Rejected, Unknown
 from neto_async.sending.feeds import Entry
+from neto_async.wire import fingerprint
 
 __all__ = ["Recording"]
 
 
 @define(eq=False)
 class _Noted:
-    """A call that was noted and has not ended."""
+    """A call that was noted and has not ended: how many records it carries, and what became of them so far."""
 
-    indexes: tuple[int, ...]
-    outcomes: dict[int, Outcome] = field(factory=dict)
+    records: int
+    outcomes: list[Outcome] = field(factory=list)
 
 
 class Recording:
@@ -32,48 +33,47 @@ class Recording:
 
     Args:
         recorder: Writes.
+        key: Of the journal's fingerprints.
         hand_on: Takes outcomes that have been written down.
+
+    Attributes:
+        waiting: Number of outcomes that are not handed on yet, those of calls under way left out.
     """
 
-    def __init__(self, recorder: Recorder, hand_on: Callable[[Sequence[Outcome]], None]) -> None:
+    def __init__(self, recorder: Recorder, key: bytes, hand_on: Callable[[Sequence[Outcome]], None]) -> None:
         self._recorder = recorder
+        self._key = key
         self._hand_on = hand_on
-        self._fingerprints: dict[int, bytes] = {}  # of records without an outcome, by index
-        self._doubted: set[int] = set()  # those of them that an earlier run left in doubt
+        self._doubted: set[int] = set()  # indexes of records without an outcome that an earlier run left in doubt
         self._calls: dict[int, _Noted] = {}
         self._loose: list[Outcome] = []  # outcomes of no call, which the thread has not got yet
-        self._on_their_way = 0  # outcomes that the thread has got
-        self._busy = False  # it has got loose ones
+        self._busy = False  # it has got some of these
+        self.waiting = 0
 
-    @property
-    def waiting(self) -> int:
-        """Number of outcomes that are not handed on yet, those of calls under way left out."""
-        return self._on_their_way + len(self._loose)
-
-    def expect(self, index: int, fingerprint: bytes, *, doubted: bool) -> None:
-        """Note that a record is about to be handed to the engine."""
-        self._fingerprints[index] = fingerprint
-        if doubted:
-            self._doubted.add(index)
+    def doubt(self, index: int) -> None:
+        """Note that a record is about to be handed to the engine which an earlier run left in doubt."""
+        self._doubted.add(index)
 
     async def intend(self, call: int, entries: Sequence[Entry]) -> bool:
         """Have a call noted before it leaves; False where that failed."""
-        rows = tuple((entry.index, self._fingerprints[entry.index]) for entry in entries)
+        rows = tuple([(entry.index, fingerprint(entry.fields, key=self._key)) for entry in entries])
         if not await self._recorder.intend(Intent(call=call, rows=rows)):
             return False
-        self._calls[call] = _Noted(tuple(index for index, _ in rows))
+        self._calls[call] = _Noted(len(entries))
         return True
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes; they are handed on when they are written down."""
-        for outcome in outcomes:
-            self._fingerprints.pop(outcome.index, None)
-            noted = self._calls.get(outcome.attempts[-1].call) if outcome.attempts else None
-            if noted is None:
-                self._loose.append(self._with_its_doubt(outcome))
-            else:
-                noted.outcomes[outcome.index] = self._with_its_doubt(outcome)
-        self._write_loose()
+        """Take outcomes, of one call or of none; they are handed on when they are written down."""
+        if self._doubted:
+            outcomes = [self._with_its_doubt(outcome) for outcome in outcomes]
+        attempts = outcomes[0].attempts
+        noted = self._calls.get(attempts[-1].call) if attempts else None
+        if noted is not None:
+            noted.outcomes += outcomes
+        else:
+            self._loose += outcomes
+            self.waiting += len(outcomes)
+            self._write_loose()
 
     def _with_its_doubt(self, outcome: Outcome) -> Outcome:
         if outcome.index not in self._doubted:
@@ -84,11 +84,9 @@ class Recording:
     def ended(self, call: int) -> None:
         """Have the end of a call noted, and hand its outcomes on then."""
         noted = self._calls.pop(call, None)
-        if noted is None:
-            return
-        outcomes = tuple(noted.outcomes.values())
-        end = End(call=call, states=tuple(_state(noted.outcomes.get(index)) for index in noted.indexes))
-        self._record(outcomes, end)
+        if noted is not None:
+            self.waiting += len(noted.outcomes)
+            self._record(noted.outcomes, End(call=call, states=_states(noted)))
 
     def _write_loose(self) -> None:
         """Hand over what has gathered while the thread was busy, all at once."""
@@ -99,27 +97,30 @@ class Recording:
 
     def _record(self, outcomes: Sequence[Outcome], end: End | None) -> None:
         def written() -> None:
-            self._on_their_way -= len(outcomes)
+            self.waiting -= len(outcomes)
             self._hand_on(outcomes)
             if end is None:
                 self._busy = False
                 self._write_loose()
 
-        self._on_their_way += len(outcomes)
         self._recorder.record(outcomes, end, written)
 
 
-def _state(outcome: Outcome | None) -> tuple[RowState, int]:
-    match outcome:
-        case Added(log_id=log_id):
-            return RowState.ADDED, log_id
-        case Rejected():
-            return RowState.REJECTED, 0
-        case Unknown():
-            return RowState.UNKNOWN, 0
-        case _:
-            # Put back, or certainly not saved: another call may carry it.
-            return RowState.WITHDRAWN, 0
+_STATES: dict[type, RowState] = {Rejected: RowState.REJECTED, Unknown: RowState.UNKNOWN}
+"""Of records that were not added; those with another outcome were certainly not saved, and may go again."""
+
+
+def _states(noted: _Noted) -> tuple[tuple[RowState, int], ...]:
+    """Say what became of each record of a call: the engine settles all of them in their order, or puts all back."""
+    if not noted.outcomes:
+        return ((RowState.WITHDRAWN, 0),) * noted.records
+    return tuple([_state(outcome) for outcome in noted.outcomes])
+
+
+def _state(outcome: Outcome) -> tuple[RowState, int]:
+    if isinstance(outcome, Added):
+        return RowState.ADDED, outcome.log_id
+    return _STATES.get(type(outcome), RowState.WITHDRAWN), 0
 
 
 def _still_in_doubt(outcome: Outcome) -> Outcome:

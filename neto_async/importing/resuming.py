@@ -1,25 +1,25 @@
 """
 Going on after an earlier run: which rows are settled, which are sent, and whether the source is still the same.
 
-May import: recorder, journal, sending, wire, models, outcomes, errors.
+May import: recorder, journal, wire, models, outcomes, errors.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from datetime import tzinfo
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from neto_async.errors import ConfigurationError
 from neto_async.importing.journal import Known, RowState
 from neto_async.importing.recorder import Recorder
 from neto_async.models import CustomerLog
-from neto_async.outcomes import Added, Invalid, Outcome, Rejected, Unknown
-from neto_async.sending.engine import UNENCODABLE
-from neto_async.wire import Fields, fields_of, fingerprint
+from neto_async.outcomes import Added, Outcome, Rejected, Unknown
+from neto_async.wire import fields_of, fingerprint
 
-__all__ = ["InDoubt", "Resumption", "Send"]
+__all__ = ["InDoubt", "Resumption"]
 
 READ_AT_ONCE = 2_000
 """Settled rows that are held in memory."""
@@ -36,23 +36,6 @@ class InDoubt(StrEnum):
     """They are sent again: someone has looked in the store, or accepts that they may stand there twice."""
 
 
-class Send(NamedTuple):
-    """
-    The record is to be sent.
-
-    Attributes:
-        log: The record.
-        fields: The same, as it is sent.
-        fingerprint: Of these.
-        doubted: True where an earlier run may have added it.
-    """
-
-    log: CustomerLog
-    fields: Fields
-    fingerprint: bytes
-    doubted: bool = False
-
-
 class Resumption:
     """
     Compare a source with what earlier runs of it came to, row by row.
@@ -63,32 +46,40 @@ class Resumption:
         zone: The zone that times are sent in.
         in_doubt: What to do with rows in doubt.
         retry_rejected: Send rows again that were refused and have not changed since.
+        doubt: Called with the index of each record that is sent although it is in doubt.
     """
 
     def __init__(
-        self, recorder: Recorder, *, key: bytes, zone: tzinfo, in_doubt: InDoubt, retry_rejected: bool
+        self,
+        recorder: Recorder,
+        *,
+        key: bytes,
+        zone: tzinfo,
+        in_doubt: InDoubt,
+        retry_rejected: bool,
+        doubt: Callable[[int], None],
     ) -> None:
         self._recorder = recorder
         self._key = key
         self._zone = zone
         self._in_doubt = in_doubt
         self._retry_rejected = retry_rejected
+        self._doubt = doubt
         self._known: deque[Known] = deque()
-        self._all_read = False
 
     @property
     def must_read(self) -> bool:
         """Whether `read` is to be awaited before the next record can be looked up."""
-        return not self._known and not self._all_read
+        return not self._known
 
-    async def read(self) -> None:
-        """Read what is known of the next rows; most records are then looked up without waiting."""
+    async def read(self) -> bool:
+        """Read what is known of the next rows; False where nothing more is, and all that follows is new."""
         self._known.extend(await self._recorder.known(READ_AT_ONCE))
-        self._all_read = not self._known
+        return bool(self._known)
 
-    def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | Send | None:
+    def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
         """
-        Say what to do with the next record.
+        Say what became of the next record before this run.
 
         Args:
             index: Its position; one more than the last time.
@@ -96,24 +87,22 @@ class Resumption:
             context: As the source gave it.
 
         Returns:
-            Its outcome, where it has one already; else to send it; None where there is no log to send.
+            Its outcome, where it has one already; None where this run has to find it.
 
         Raises:
             ConfigurationError: A record that was added, or may have been, is another one now.
         """
-        known = self._known.popleft() if self._known and self._known[0].position == index else None
-        fields = None if log is None else self._fields(log)
-        own = None if fields is None else fingerprint(fields, key=self._key)
-        if known is not None and known.state is not RowState.REJECTED and own != known.fingerprint:
-            raise _changed(index, known.state)
-        if log is None:
+        if not self._known or self._known[0].position != index:
             return None
-        if fields is None or own is None:
-            return Invalid(index=index, record=log, context=context, errors=(UNENCODABLE,))
-        if known is None or (known.state is RowState.REJECTED and self._may_go_again(known, own)):
-            return Send(log, fields, own)
+        known = self._known.popleft()
+        same = log is not None and self._fingerprint(log) == known.fingerprint
+        if known.state is RowState.REJECTED and (self._retry_rejected or not same):
+            return None
+        if log is None or not same:
+            raise _changed(index, known.state)
         if known.state is RowState.UNKNOWN and self._in_doubt is InDoubt.RESEND:
-            return Send(log, fields, own, doubted=True)
+            self._doubt(index)
+            return None
         return _again(known, log, context)
 
     async def check_end(self, rows: int) -> None:
@@ -123,11 +112,7 @@ class Resumption:
         Raises:
             ConfigurationError: An earlier run added records behind its end, or may have.
         """
-        while True:
-            if self.must_read:
-                await self.read()
-            if not self._known:
-                return
+        while self._known or await self.read():
             known = self._known.popleft()
             if known.position >= rows and known.state is not RowState.REJECTED:
                 raise ConfigurationError(
@@ -135,12 +120,9 @@ class Resumption:
                     "import the source as it was, or what is new in it with another journal"
                 )
 
-    def _may_go_again(self, known: Known, own: bytes) -> bool:
-        return self._retry_rejected or own != known.fingerprint
-
-    def _fields(self, log: CustomerLog) -> Fields | None:
+    def _fingerprint(self, log: CustomerLog) -> bytes | None:
         try:
-            return fields_of(log, zone=self._zone)
+            return fingerprint(fields_of(log, zone=self._zone), key=self._key)
         except Exception:  # noqa: BLE001
             # A caller's own tzinfo can raise anything. Such a log can't be encoded either.
             return None

@@ -21,7 +21,7 @@ from neto_async.importing.items import read_item
 from neto_async.importing.journal import Journal
 from neto_async.importing.recorder import OutcomeSink, Recorder
 from neto_async.importing.recording import Recording
-from neto_async.importing.resuming import InDoubt, Resumption, Send
+from neto_async.importing.resuming import InDoubt, Resumption
 from neto_async.models import CustomerLog
 from neto_async.outcomes import ImportProgress, Invalid, NotSentCause, Outcome
 from neto_async.sending.engine import Engine
@@ -69,7 +69,7 @@ class ImportRun:
         self._retry_rejected = retry_rejected
         self._recorder: Recorder | None = None  # the next three: only with a journal or reports
         self._recording: Recording | None = None
-        self._resumption: Resumption | None = None
+        self._resumption: Resumption | None = None  # ... and only while earlier runs know of rows that follow
         size = engine.settings.batch_size
         self._ahead = READ_AHEAD * size
         self._most_ready = (engine.settings.max_concurrency + READ_AHEAD) * size
@@ -181,15 +181,17 @@ class ImportRun:
         recorder = Recorder(self._journal, self._reports, self._on_broken)
         await recorder.open(settings.store_url)
         self._recorder = recorder
-        self._recording = Recording(recorder, self._hand_on)
+        key = b"" if self._journal is None else self._journal.key
+        self._recording = Recording(recorder, key, self._hand_on)
         if self._journal is not None:
             self._feed.write_ahead = self._recording
             self._resumption = Resumption(
                 recorder,
-                key=self._journal.key,
+                key=key,
                 zone=settings.wire_timezone,
                 in_doubt=self._in_doubt,
                 retry_rejected=self._retry_rejected,
+                doubt=self._recording.doubt,
             )
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -229,17 +231,13 @@ class ImportRun:
             return False
         index = self._taken
         log, record, context, errors = read_item(item)
-        found = None
-        if self._resumption is not None:
-            if self._resumption.must_read:
-                await self._resumption.read()
-            found = self._look_back(self._resumption, index, log, context)
+        if self._resumption is not None and self._resumption.must_read and not await self._resumption.read():
+            self._resumption = None
+        found = None if self._resumption is None else self._look_back(self._resumption, index, log, context)
         # Taken only now: whoever leaves meanwhile would wait for an outcome that nobody can tell.
         self._taken += 1
         self._outstanding += 1
-        if isinstance(found, Send):
-            self._engine.offer(self._feed, Entry(index=index, record=found.log, context=context, fields=found.fields))
-        elif found is not None:
+        if found is not None:
             self._settle((found,))
         elif log is None:
             invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
@@ -254,21 +252,15 @@ class ImportRun:
             await asyncio.sleep(0)
         return not self._leaving and (self._feed.stop is None or self._read_on)
 
-    def _look_back(
-        self, resumption: Resumption, index: int, log: CustomerLog | None, context: Any
-    ) -> Outcome | Send | None:
-        """Say what is to be done with a record: see `Resumption.look`."""
-        assert self._recording is not None  # noqa: S101
+    def _look_back(self, resumption: Resumption, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
+        """Give the outcome that a record has already: see `Resumption.look`."""
         try:
-            found = resumption.look(index, log, context)
+            return resumption.look(index, log, context)
         except ConfigurationError:
             # What was read may belong to another source as well.
             cause = NotSentCause.SOURCE_CHANGED
             self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
             raise
-        if isinstance(found, Send):
-            self._recording.expect(index, found.fingerprint, doubted=found.doubted)
-        return found
 
     def _has_room(self) -> bool:
         unread = len(self._ready) + (0 if self._recording is None else self._recording.waiting)

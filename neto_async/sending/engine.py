@@ -450,8 +450,9 @@ class Engine:
 
     def _encode(self, entries: list[Entry]) -> bytes | None:
         try:
-            logs = [entry.fields or fields_of(entry.record, zone=self.settings.wire_timezone) for entry in entries]
-            return encode_fields(logs, self.settings.wire_format)
+            for entry in entries:
+                entry.fields = entry.fields or fields_of(entry.record, zone=self.settings.wire_timezone)
+            return encode_fields([entry.fields for entry in entries], self.settings.wire_format)
         except Exception as error:  # noqa: BLE001
             # A caller's own tzinfo can raise anything; its neighbours must not notice.
             name = type(error).__name__

@@ -29,14 +29,14 @@ class Entry:
         index: Position in its input.
         record: What to send.
         context: The caller's own.
-        fields: The record as it is sent, where that has been looked at already.
+        fields: The record as it is sent; empty until a call that is to carry it was encoded.
         attempts: The calls it went with so far.
     """
 
     index: int
     record: CustomerLog = field(repr=False)
     context: Any = field(default=None, repr=False)
-    fields: Fields | None = field(default=None, repr=False)
+    fields: Fields = field(factory=dict, repr=False)
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
 
 
@@ -121,7 +121,7 @@ class WriteAhead(Protocol):
         """Note that records are about to leave; False where that can't be noted, and they must not."""
 
     def ended(self, call: int) -> None:
-        """Note that all that the call settled has been settled; what it put back may go again."""
+        """Note that a call ended: all its records have been settled, in their order, or all were put back."""
 
 
 class Feed(Protocol):

@@ -103,6 +103,17 @@ def test_an_intent_and_its_end_may_share_a_write(path: Path):
     assert [known(0, ADDED, 1), known(1, UNKNOWN)] == read(path)[2]
 
 
+def test_each_row_of_a_call_has_its_state(path: Path):
+    """States that are not as many as the rows of their call are refused: they could not be told apart later."""
+    journal = opened(path)
+    journal.write([intent(1, 0, 1)])
+    with pytest.raises(JournalError, match="1 states were given for the 2 rows"):
+        journal.write([end(1, ADDED)])
+    journal.close()
+
+    assert [known(0, UNKNOWN), known(1, UNKNOWN)] == read(path)[2]
+
+
 def test_calls_are_numbered_anew_in_each_run(path: Path):
     """The same number in a later run is another call."""
     for position in range(3):
@@ -235,7 +246,7 @@ def test_the_form_of_the_file(path: Path):
     head = path.read_bytes()[:100]
 
     # The places are those of SQLite's documentation, fileformat2.html, 1.3.
-    assert (b"\0\0\0\1", b"Neto") == (head[60:64], head[68:72])
+    assert (b"\0\0\0\2", b"Neto") == (head[60:64], head[68:72])
     zeros = bytes(7)
     assert [
         (1, 0, None, None, b""),
@@ -291,7 +302,7 @@ def other_database(path: Path) -> None:
 def newer(path: Path) -> None:
     opened(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {journal_sqlite.VERSION + 1}")
     connection.close()
 
 
@@ -299,7 +310,7 @@ FOREIGN = {
     "text": (lambda path: path.write_text("Name,Notes\n" * 500, encoding="ascii"), "not a journal"),
     "a short text": (lambda path: path.write_text("xy", encoding="ascii"), "not a journal"),
     "another database": (other_database, "not a journal"),
-    "a newer version": (newer, r"another version of neto_async \(form 2, this one reads 1\)"),
+    "a newer version": (newer, r"another version of neto_async \(form 3, this one reads 2\)"),
     "a folder": (Path.mkdir, "can't be used"),
 }
 
@@ -584,7 +595,8 @@ def test_a_file_cut_short(path: Path, whole: Any):
     content, said = whole
     for size in [*range(PAGE, len(content), PAGE), 2, 99, 100, 101, 511, 2000, len(content) - 1, len(content) - 700]:
         put(path, content[:size])
-        assert refused_or_same(path, said), size
+        # SQLite reads what is missing of a page as zeros, which it may have been.
+        assert refused_or_same(path, said) or not any(content[size:]), size
 
 
 def test_names_that_are_no_text(path: Path, whole: Any):

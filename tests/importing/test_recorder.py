@@ -11,7 +11,7 @@ import pytest
 
 from neto_async import Added, ConfigurationError, JournalError
 from neto_async.importing.journal import End, Entry, Intent, RowState
-from neto_async.importing.recorder import Recorder
+from neto_async.importing.recorder import TURNS, Recorder
 
 
 def intent(call: int) -> Intent:
@@ -77,6 +77,28 @@ async def test_what_gathers_shares_a_commit() -> None:
     await recorder.close(rows=4)
     assert [1, 2, 3] == then
     assert ["open", [0], [1, 1, 2, 2, 3, 3], 4, "close"] == place.told
+
+
+async def test_an_end_waits_for_the_next_intent() -> None:
+    """The end of a call goes with the intent of the call that takes its place; without one it goes by itself."""
+    place = Place()
+    place.may.set()
+    recorder = Recorder(place, None, lambda _: None)
+    await recorder.open("here")
+    written = asyncio.Event()
+
+    await recorder.intend(intent(1))
+    recorder.record((), end(1), written.set)
+    for _ in range(TURNS - 1):
+        await asyncio.sleep(0)
+    await recorder.intend(intent(2))
+    assert written.is_set()
+    written.clear()
+    recorder.record((), end(2), written.set)
+    await written.wait()
+
+    await recorder.close(rows=None)
+    assert ["open", [1], [1, 2], [2], "close"] == place.told
 
 
 async def test_what_is_asked_for_alone_waits_for_its_turn() -> None:
@@ -168,7 +190,7 @@ async def test_without_a_loop_nobody_waits() -> None:
         recorder[0].record((), end(0), lambda: None)
 
     await asyncio.to_thread(lambda: asyncio.run(leave()))
-    recorder[0]._jobs.put(None)
+    recorder[0]._jobs.put([None])
     place.may.set()
     await asyncio.to_thread(recorder[0]._thread.join)
 

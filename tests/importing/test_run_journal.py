@@ -22,7 +22,7 @@ from neto_async import (
 from neto_async.importing import resuming
 from neto_async.importing.journal import End, Entry, Intent
 from neto_async.importing.journal_sqlite import SqliteJournal
-from neto_async.importing.recorder import Recorder
+from neto_async.importing.recorder import Recorder, _Note
 from neto_async.outcomes import NotSentCause
 from neto_async.sandbox import NetoSandbox, faults
 
@@ -69,6 +69,24 @@ async def test_what_landed_is_a_set(store: NetoSandbox, bring: Import) -> None:
     assert ["a", "c", "d", "e", "mended"] == sorted(log.notes or "" for log in store.logs)
     assert [first[0].log_id, first[2].log_id] == [second[0].log_id, second[2].log_id]  # type: ignore[union-attr]
     assert store.logs[-1].log_id == second[1].log_id  # type: ignore[union-attr]
+
+
+async def test_a_call_costs_one_commit(bring: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call's end is handed to the thread together with the intent of the call that takes its slot."""
+    handed: list[int] = []
+    hand_over = Recorder._hand_over
+
+    def counting(self: Recorder, *jobs: Any) -> None:
+        handed.append(len(self._gathered) + sum(isinstance(job, _Note) for job in jobs))
+        hand_over(self, *jobs)
+
+    monkeypatch.setattr(Recorder, "_hand_over", counting)
+
+    outcomes = await bring(notes(*map(str, range(41))), calls=1)
+
+    assert ["Added"] * 41 == names(outcomes)
+    # 21 calls, since the first carries one record. Its intent, and the last end, have no other to go with.
+    assert [1, *[2] * 20, 1] == [notes for notes in handed if notes]
 
 
 async def test_context_comes_back_when_replayed(bring: Import) -> None:
