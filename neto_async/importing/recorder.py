@@ -33,6 +33,9 @@ TURNS = 4
 """Turns of the loop for which the end of a call waits for the intent of the call that takes its slot, to share its
 commit. The engine takes two, and one more for each call that begins before."""
 
+MOST_AT_ONCE = 100
+"""Notes that share a commit. SQLite before 3.32 takes 999 values in a statement, and a note has six."""
+
 
 class OutcomeSink(Protocol):
     """
@@ -209,7 +212,7 @@ class Recorder:
                 self._in_loop(first.settle)
                 continue
             notes = [first]
-            while taken and isinstance(taken[0], _Note):
+            while taken and isinstance(taken[0], _Note) and len(notes) < MOST_AT_ONCE:
                 notes.append(taken.popleft())  # type: ignore[arg-type]
             self._in_loop(partial(self._settle, notes, written=self._write(notes)))
 

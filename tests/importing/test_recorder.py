@@ -70,6 +70,8 @@ async def test_what_gathers_shares_a_commit() -> None:
         calls.append(asyncio.ensure_future(recorder.intend(intent(call))))
         await asyncio.sleep(0)
         recorder.record((), end(call), lambda call=call: then.append(call))
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     assert ([], False) == (then, any(call.done() for call in calls))
     place.may.set()
 
@@ -77,6 +79,22 @@ async def test_what_gathers_shares_a_commit() -> None:
     await recorder.close(rows=4)
     assert [1, 2, 3] == then
     assert ["open", [0], [1, 1, 2, 2, 3, 3], 4, "close"] == place.told
+
+
+async def test_a_commit_has_its_bound() -> None:
+    """More than a hundred notes that gather go in several commits, in their order."""
+    place = Place()
+    recorder = Recorder(place, None, lambda _: None)
+    await recorder.open("here")
+    calls = [asyncio.ensure_future(recorder.intend(intent(0)))]
+    await asyncio.to_thread(place.writing.wait)
+    calls += [asyncio.ensure_future(recorder.intend(intent(call))) for call in range(1, 151)]
+    await asyncio.sleep(0)
+    place.may.set()
+
+    assert [True] * 151 == await asyncio.gather(*calls)
+    await recorder.close(rows=None)
+    assert ["open", [0], [*range(1, 101)], [*range(101, 151)], "close"] == place.told
 
 
 async def test_an_end_waits_for_the_next_intent() -> None:
