@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, field
 
 __all__ = ["Clock", "LoopClock", "Timer"]
 
@@ -33,16 +33,21 @@ class Clock(Protocol):
         """Call back in the event loop once `monotonic` reaches ``when``."""
 
 
-@frozen
+@define
 class LoopClock:
-    """The clock of the running event loop."""
+    """The clock of the event loop in which it is asked first."""
+
+    # Asking for the running loop takes a system call each time, on Python 3.11.
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
 
     def monotonic(self) -> float:
-        """Give the loop's own seconds, those its timers keep; in another thread those that loops keep by default."""
-        try:
-            return asyncio.get_running_loop().time()
-        except RuntimeError:
-            return time.monotonic()
+        """Give the loop's own seconds, those its timers keep; before there is a loop, those that loops keep by default."""
+        if self._loop is None:
+            try:
+                self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return time.monotonic()
+        return self._loop.time()
 
     def utcnow(self) -> datetime:
         """Give the machine's time of day."""

@@ -8,6 +8,7 @@ such as `httpx2.AsyncClient`, which is why nothing below asks for the class of a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -63,7 +64,8 @@ class HttpTransport:
 
     async def call(self, body: OutgoingBody) -> Reply | Failure:
         """Post the body; every error becomes a `Failure`."""
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._settings.timeout
         status = None
         try:
             client = self.open()
@@ -72,7 +74,7 @@ class HttpTransport:
                 self._url,
                 headers={**self._headers, "Content-Length": str(len(body.content))},
                 content=body,
-                extensions={"timeout": _Remaining(deadline)},
+                extensions={"timeout": _Remaining(deadline, now)},
             )
             if not self._owned:
                 _take_defaults_away(request)
@@ -80,7 +82,7 @@ class HttpTransport:
             response = await _send(client, request)
             status = response.status_code
             try:
-                return await _read(response, deadline)
+                return await _read(response, deadline, now)
             finally:
                 await response.aclose()
         except asyncio.CancelledError:
@@ -128,7 +130,7 @@ async def _send(client: Any, request: Any) -> Any:
         return response
 
 
-async def _read(response: Any, deadline: float) -> Reply | Failure:
+async def _read(response: Any, deadline: float, now: Callable[[], float]) -> Reply | Failure:
     if response.is_stream_consumed:
         # An event hook of the caller's own client has read, and decoded, the answer.
         headers = {name: value for name, value in response.headers.items() if name != "content-encoding"}
@@ -138,7 +140,7 @@ async def _read(response: Any, deadline: float) -> Reply | Failure:
         body += piece
         if len(body) > MAX_REPLY_BYTES:
             return Failure(name="answer too long", status=response.status_code)
-        if asyncio.get_running_loop().time() > deadline:
+        if now() > deadline:
             return Failure(name="deadline passed", status=response.status_code)
     return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
 
@@ -146,8 +148,9 @@ async def _read(response: Any, deadline: float) -> Reply | Failure:
 class _Remaining(dict[str, float]):
     """The timeouts of a request's phases, each of which is what remains of one deadline when the phase begins."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, now: Callable[[], float]) -> None:
         self._deadline = deadline
+        self._now = now
         super().__init__(dict.fromkeys(("connect", "read", "write", "pool"), self._left()))
 
     def __getitem__(self, phase: str) -> float:
@@ -157,7 +160,7 @@ class _Remaining(dict[str, float]):
         return self._left()
 
     def _left(self) -> float:
-        return max(self._deadline - asyncio.get_running_loop().time(), 0.001)
+        return max(self._deadline - self._now(), 0.001)
 
 
 def _credentials(settings: Settings) -> dict[str, str]:
