@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from neto_async.errors import ConfigurationError, InvalidRecordError
 from neto_async.importing.items import read_item
-from neto_async.importing.resuming import InDoubt
 from neto_async.importing.run import ImportRun
 from neto_async.models import CustomerLog
 from neto_async.outcomes import (
@@ -28,7 +27,7 @@ from neto_async.sending.engine import Engine
 from neto_async.sending.observing import CallObserver, logger
 from neto_async.sending.transport import HttpTransport
 from neto_async.sending.waiting import wait_through_cancellation
-from neto_async.settings import Settings, WireFormat, credentials_from_env, require_positive
+from neto_async.settings import InDoubt, Settings, WireFormat, credentials_from_env, require_positive
 
 if TYPE_CHECKING:
     from neto_async.importing.items import Item

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from neto_async.errors import ConfigurationError
 
-__all__ = ["API_PATH", "Settings", "WireFormat", "credentials_from_env"]
+__all__ = ["API_PATH", "InDoubt", "Settings", "WireFormat", "credentials_from_env"]
 
 API_PATH = "/do/WS/NetoAPI"
 """Path of the one endpoint that every store has (AddCustomerLog page, developers.maropost.com, read 2026-11)."""
@@ -29,6 +29,15 @@ class WireFormat(StrEnum):
 
     JSON = "json"
     XML = "xml"
+
+
+class InDoubt(StrEnum):
+    """What to do with rows of which an earlier run did not see the end."""
+
+    HOLD = "hold"
+    """They come out as `Unknown` and are not sent."""
+    RESEND = "resend"
+    """They are sent again: someone has looked in the store, or accepts that they may stand there twice."""
 
 
 @frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """
 Going on after an earlier run: which rows are settled, which are sent, and whether the source is still the same.
 
-May import: recorder, journal, wire, models, outcomes, errors.
+May import: recorder, journal, wire, models, outcomes, errors, settings.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import tzinfo
-from enum import StrEnum
 from typing import Any
 
 from neto_async.errors import ConfigurationError
@@ -17,23 +16,15 @@ from neto_async.importing.journal import Known, RowState
 from neto_async.importing.recorder import Recorder
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Outcome, Rejected, Unknown
+from neto_async.settings import InDoubt
 from neto_async.wire import fields_of, fingerprint
 
-__all__ = ["InDoubt", "Resumption"]
+__all__ = ["Resumption"]
 
 READ_AT_ONCE = 2_000
 """Settled rows that are held in memory."""
 
 IN_DOUBT = "an earlier run did not see what became of it"
-
-
-class InDoubt(StrEnum):
-    """What to do with rows of which an earlier run did not see the end."""
-
-    HOLD = "hold"
-    """They come out as `Unknown` and are not sent."""
-    RESEND = "resend"
-    """They are sent again: someone has looked in the store, or accepts that they may stand there twice."""
 
 
 class Resumption:

@@ -14,19 +14,22 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence, Sized
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from neto_async.errors import ConfigurationError, JournalError, NetoError
 from neto_async.importing.items import read_item
-from neto_async.importing.journal import Journal
-from neto_async.importing.recorder import OutcomeSink, Recorder
-from neto_async.importing.recording import Recording
-from neto_async.importing.resuming import InDoubt, Resumption
 from neto_async.models import CustomerLog
 from neto_async.outcomes import ImportProgress, Invalid, NotSentCause, Outcome
 from neto_async.sending.engine import Engine
 from neto_async.sending.feeds import Entry, RunFeed, Stop
 from neto_async.sending.waiting import wait_through_cancellation
+from neto_async.settings import InDoubt
+
+if TYPE_CHECKING:
+    from neto_async.importing.journal import Journal
+    from neto_async.importing.recorder import OutcomeSink, Recorder
+    from neto_async.importing.recording import Recording
+    from neto_async.importing.resuming import Resumption
 
 __all__ = ["ImportRun"]
 
@@ -177,6 +180,11 @@ class ImportRun:
             await self._recorder.close(rows=self._taken if finished else None)
 
     async def _open_recorder(self) -> None:
+        # Most programs keep neither journal nor reports, and need not import what does.
+        from neto_async.importing.recorder import Recorder  # noqa: PLC0415
+        from neto_async.importing.recording import Recording  # noqa: PLC0415
+        from neto_async.importing.resuming import Resumption  # noqa: PLC0415
+
         settings = self._engine.settings
         recorder = Recorder(self._journal, self._reports, self._on_broken)
         await recorder.open(settings.store_url)

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Protocol
 
-from attrs import define, field
-
 __all__ = ["Clock", "LoopClock", "Timer"]
 
 
@@ -33,15 +31,15 @@ class Clock(Protocol):
         """Call back in the event loop once `monotonic` reaches ``when``."""
 
 
-@define
 class LoopClock:
     """The clock of the event loop in which it is asked first."""
 
-    # Asking for the running loop takes a system call each time, on Python 3.11.
-    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    def __init__(self) -> None:
+        # Asking for the running loop takes a system call each time, on Python 3.11.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def monotonic(self) -> float:
-        """Give the loop's own seconds, those its timers keep; before there is a loop, those that loops keep by default."""
+        """Give the loop's own seconds, which its timers keep; before there is one, those that loops keep by default."""
         if self._loop is None:
             try:
                 self._loop = asyncio.get_running_loop()

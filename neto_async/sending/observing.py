@@ -71,7 +71,7 @@ class CallObserver(Protocol):
         """
 
 
-@frozen
+@frozen(eq=False)
 class Guarded:
     """An observer whose errors end in the log: they must not take records with them."""
 

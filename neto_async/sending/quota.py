@@ -57,7 +57,7 @@ class Quota(Protocol):
         """Say how long so many spaced calls take at the least; None where there is no limit."""
 
 
-@define
+@define(eq=False)
 class Window:
     """
     A sliding window of places.
@@ -121,7 +121,7 @@ class Window:
         return calls * self._spacing
 
 
-@define
+@define(eq=False)
 class Unlimited:
     """No limit: for a store that has none, or a limiter elsewhere."""
 

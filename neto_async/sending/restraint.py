@@ -25,7 +25,7 @@ PROBE_INTERVAL = 60.0
 NEVER = float("-inf")
 
 
-@define
+@define(eq=False)
 class Restraint:
     """
     Keep what the next call is held to. All times are seconds on the clock.

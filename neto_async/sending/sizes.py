@@ -24,7 +24,7 @@ MARGIN = 0.95
 """Part of the limit that a cut aims at: batches differ, and one that is too long again is encoded again."""
 
 
-@define
+@define(eq=False)
 class Sizes:
     """
     What bodies took.

@@ -88,7 +88,7 @@ _TEXTS: tuple[tuple[_Says, str, bool, str], ...] = (
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class _Answer:
     """An answer as the table sees it: what is not readable has an empty `Reply`."""
 
@@ -105,7 +105,7 @@ class _Answer:
         return any(_says(message, what) for message in self.reply.messages)
 
 
-@frozen
+@frozen(eq=False)
 class _Row:
     """One row of the table; ``why`` may name fields of the answer in braces."""
 
