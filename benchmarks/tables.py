@@ -13,7 +13,7 @@ from benchmarks.measuring import Answer, Target, spread_of
 
 LIBRARIES = (
     *("httpx", "httpx2", "httpx-aiohttp", "aiohttp", "attrs", "cattrs", "xmltodict"),
-    *("orjson", "msgspec", "lxml", "aiolimiter", "aiodataloader"),
+    *("orjson", "msgspec", "lxml", "sniffio", "aiolimiter", "aiodataloader"),
 )
 
 

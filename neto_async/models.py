@@ -110,7 +110,7 @@ def _faults(log: CustomerLog) -> list[str]:
         faults.append(f"status: must be one of {', '.join(CustomerLogStatus)}")
     faults += _time_faults("last_contacted", log.last_contacted, day_allowed=False)
     faults += _time_faults("date_required_follow_up", log.date_required_follow_up, day_allowed=True)
-    if all(value is None for _, value in _items(log)):
+    if all(getattr(log, name) is None for name in _NAMES):
         faults.append("the log is empty: give at least one field")
     return faults
 
