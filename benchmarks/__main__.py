@@ -20,9 +20,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="only try whether everything runs: the figures say nothing"
     )
-    parser.add_argument(
-        "--orjson", action="store_true", help="let package and peers use orjson, of the extra `speed`"
-    )
+    parser.add_argument("--orjson", action="store_true", help="let package and peers use orjson, of the extra `speed`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     options = parser.parse_args()
     tables, unmeasured = [], {}

@@ -18,6 +18,7 @@ from neto_async.outcomes import (
     Added,
     BulkReport,
     DrainReport,
+    ImportProgress,
     Invalid,
     Outcome,
     Statistics,
@@ -219,6 +220,7 @@ class AsyncNetoClient:
         reports: OutcomeSink | None = None,
         read_on: bool = False,
         max_rejected: int | None = None,
+        on_progress: Callable[[ImportProgress], object] | None = None,
     ) -> ImportRun:
         """
         Add logs of a source of any length, streaming what became of each.
@@ -235,6 +237,8 @@ class AsyncNetoClient:
             read_on: After the run has stopped, read the source to its end all the same, so that every row has an
                 outcome.
             max_rejected: Rejected records after which the run stops; None for no such bound.
+            on_progress: Called in the event loop with `ImportRun.progress` when the run has got further, at most ten
+                times a second, and once at its end. It must not wait; what it raises is logged by its class.
 
         Raises:
             ConfigurationError: The client is used in a second event loop or process. From the run itself: the journal
@@ -255,6 +259,7 @@ class AsyncNetoClient:
             reports=reports,
             in_doubt=what_of_doubt,
             retry_rejected=retry_rejected,
+            on_progress=on_progress,
         )
 
     async def flush(self, timeout: float | None = None) -> DrainReport:  # noqa: ASYNC109

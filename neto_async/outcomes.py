@@ -331,7 +331,9 @@ class ImportProgress:
         replayed: Those of them that an earlier run settled.
         calls: Calls that have begun.
         in_flight: Calls that have begun and not ended.
-        seconds_left: Seconds to the end, from the quota and not from the past; None where unknown.
+        seconds: How long the run has taken, up to its end.
+        seconds_left: Seconds to the end, from the quota and not from the past; None where unknown, or where the run
+            stopped.
         stopped_at: The first index never taken, where the run stopped; None otherwise.
         stop_reason: Why it stopped; None otherwise.
     """
@@ -346,6 +348,7 @@ class ImportProgress:
     replayed: int = 0
     calls: int = 0
     in_flight: int = 0
+    seconds: float = 0.0
     seconds_left: float | None = None
     stopped_at: int | None = None
     stop_reason: str | None = field(default=None, repr=False)
@@ -354,6 +357,12 @@ class ImportProgress:
     def finished(self) -> int:
         """Number of records that have an outcome."""
         return self.added + self.rejected + self.invalid + self.not_sent + self.unknown
+
+    @property
+    def records_per_second(self) -> float:
+        """Records of which the store, or its silence, decided in this run, by its seconds so far; 0 at its start."""
+        decided = self.added + self.rejected + self.unknown - self.replayed
+        return decided / self.seconds if self.seconds else 0.0
 
 
 @frozen(kw_only=True)

@@ -200,6 +200,18 @@ def test_progress_counts_what_is_finished():
     assert 15 == ImportProgress(taken=99, added=1, rejected=2, invalid=3, not_sent=4, unknown=5, calls=7).finished
 
 
+@pytest.mark.parametrize(
+    ("progress", "pace"),
+    [
+        (ImportProgress(), 0.0),
+        (ImportProgress(added=30, unknown=2, invalid=7, not_sent=900, replayed=12, seconds=4.0), 5.0),
+    ],
+)
+def test_the_pace_is_that_of_this_run(progress, pace):
+    """What earlier runs settled, and what never went, does not count; before a run has begun there is no pace."""
+    assert pace == progress.records_per_second
+
+
 def test_no_repr_shows_a_stop_reason():
     """A stop reason may hold Neto's own words, so no `repr` shows it."""
     assert SECRET not in repr(ImportProgress(stop_reason=SECRET))

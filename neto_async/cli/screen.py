@@ -308,8 +308,13 @@ def _matched(columns: str, vendor: str) -> str:
 
 def _state(progress: ImportProgress) -> str:
     problems = progress.rejected + progress.invalid + progress.not_sent + progress.unknown
+    pace = f", {_pace(progress.records_per_second)} rows/s" if progress.calls else ""
     left = f", {_duration(progress.seconds_left)} left" if progress.seconds_left else ""
-    return f"{progress.added:,} added, {problems:,} not, {_counted(progress.calls, 'call')}{left}"
+    return f"{progress.added:,} added, {problems:,} not, {_counted(progress.calls, 'call')}{pace}{left}"
+
+
+def _pace(records_per_second: float) -> str:
+    return f"{records_per_second:,.0f}" if records_per_second >= 10 else f"{records_per_second:.1f}"  # noqa: PLR2004
 
 
 def _duration(seconds: float) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from neto_async.errors import ConfigurationError, JournalError, NetoError
 from neto_async.importing.items import read_item
+from neto_async.importing.telling import Teller
 from neto_async.models import CustomerLog
 from neto_async.outcomes import ImportProgress, Invalid, NotSentCause, Outcome
 from neto_async.sending.engine import Engine
@@ -62,6 +63,7 @@ class ImportRun:
         reports: OutcomeSink | None = None,
         in_doubt: InDoubt = InDoubt.HOLD,
         retry_rejected: bool = False,
+        on_progress: Callable[[ImportProgress], object] | None = None,
     ) -> None:
         self._engine = engine
         self._source = source
@@ -70,6 +72,10 @@ class ImportRun:
         self._reports = reports
         self._in_doubt = in_doubt
         self._retry_rejected = retry_rejected
+        self._on_progress = on_progress
+        self._teller: Teller | None = None  # only with a callback, once the run is entered
+        self._began_at: float | None = None  # seconds on the clock
+        self._ended_at: float | None = None
         self._recorder: Recorder | None = None  # the next three: only with a journal or reports
         self._recording: Recording | None = None
         self._resumption: Resumption | None = None  # ... and only while earlier runs know of rows that follow
@@ -117,6 +123,7 @@ class ImportRun:
             replayed=self._replayed,
             calls=self._feed.calls,
             in_flight=self._feed.in_flight,
+            seconds=self._seconds(),
             seconds_left=self._seconds_left(total),
             stopped_at=self._stopped_at,
             stop_reason=None if stop is None else stop.reason,
@@ -133,6 +140,9 @@ class ImportRun:
             raise RuntimeError(msg)
         if self._journal is not None or self._reports is not None:
             await self._open_recorder()
+        self._began_at = self._engine.clock.monotonic()
+        if self._on_progress is not None:
+            self._teller = Teller(self._engine.clock, lambda: self.progress, self._on_progress)
         self._room.set()
         self._engine.attach(self._feed)
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="neto_async reader")
@@ -178,6 +188,9 @@ class ImportRun:
         if self._recorder is not None:
             finished = self._finished and self._feed.stop is None and self._error is None
             await self._recorder.close(rows=self._taken if finished else None)
+        self._ended_at = self._engine.clock.monotonic()
+        if self._teller is not None:
+            self._teller.end()
 
     async def _open_recorder(self) -> None:
         # Most programs keep neither journal nor reports, and need not import what does.
@@ -303,6 +316,8 @@ class ImportRun:
         self._ready.extend(outcomes)
         self._regulate()
         self._news.set()
+        if self._teller is not None:
+            self._teller.changed()
 
     def _on_broken(self, error: BaseException) -> None:
         """Stop where journal or reports can't be written any more; the caller's loop raises it."""
@@ -323,8 +338,13 @@ class ImportRun:
         if not held:
             self._room.set()
 
+    def _seconds(self) -> float:
+        if self._began_at is None:
+            return 0.0
+        return (self._engine.clock.monotonic() if self._ended_at is None else self._ended_at) - self._began_at
+
     def _seconds_left(self, total: int | None) -> float | None:
-        if total is None:
+        if total is None or self._feed.stop is not None:
             return None
         left = total - sum(self._counts.values())
         return self._engine.quota.seconds_for(-(-left // self._engine.settings.batch_size))

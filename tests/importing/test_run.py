@@ -112,6 +112,19 @@ async def test_a_source_that_stops_its_run(store: NetoSandbox, connect: Any):
     assert ([NotSent], 1, 1) == ([type(outcome) for outcome in outcomes], run.progress.taken, run.progress.stopped_at)
 
 
+async def test_a_stopped_run_has_no_time_left(store: NetoSandbox, connect: Any):
+    """How long is left is reckoned from the quota, and is not said of a run that sends no more."""
+    neto = await connect(store, requests_per_minute=60, batch_size=1)
+
+    async with neto.import_customer_logs([{"Notes": str(row)} for row in range(5)]) as run:
+        await anext(aiter(run))
+        left = run.progress.seconds_left
+        run.stop()
+
+    assert left is not None
+    assert (True, None) == (0 < left < 60, run.progress.seconds_left)
+
+
 class SlowJournal:
     """Knows nothing, and says so only when it may."""
 

@@ -1,0 +1,133 @@
+"""A callback that hears how far a run is: how often, what it may do, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from neto_async import ImportProgress, NotSent
+from neto_async.importing.telling import TELL_EVERY, Teller
+from neto_async.sandbox import NetoSandbox, faults
+
+
+@define(eq=False)
+class Timer:
+    """Something to do at a time."""
+
+    when: float
+    callback: Callable[[], object]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@define
+class Clock:
+    """Time that a test moves."""
+
+    now: float = 100.0
+    timers: list[Timer] = field(factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def utcnow(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+    def call_at(self, when: float, callback: Callable[..., object], *_: object) -> Timer:
+        self.timers.append(Timer(when, callback))
+        return self.timers[-1]
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+        due = [timer for timer in self.timers if timer.when <= self.now]
+        self.timers = [timer for timer in self.timers if timer not in due]
+        for timer in due:
+            if not timer.cancelled:
+                timer.callback()
+
+
+def test_changes_are_told_now_and_then() -> None:
+    """The first change is told in the next turn, those that follow together, when their time has come."""
+    clock, told = Clock(), []
+    teller = Teller(clock, ImportProgress, lambda _: told.append(clock.now))
+
+    for _ in range(3):
+        teller.changed()
+    assert [] == told
+    clock.move(0)
+    for _ in range(3):
+        teller.changed()
+        clock.move(TELL_EVERY / 4)
+    clock.move(TELL_EVERY)
+    clock.move(TELL_EVERY)
+
+    assert [100.0, pytest.approx(100.0 + TELL_EVERY * 1.75)] == told
+
+
+def test_the_end_is_told_once() -> None:
+    """At its end a run is told of at once, and not again by a change before it."""
+    clock, told = Clock(), []
+    teller = Teller(clock, ImportProgress, told.append)
+
+    teller.changed()
+    teller.end()
+    clock.move(TELL_EVERY)
+
+    assert [ImportProgress()] == told
+
+
+async def test_the_last_word_is_the_whole(store: NetoSandbox, connect: Any) -> None:
+    """The last call says what `progress` says after the run: every record, and how long it took, which then stands."""
+    told: list[ImportProgress] = []
+    neto = await connect(store, batch_size=2)
+
+    async with neto.import_customer_logs([{"Notes": str(row)} for row in range(5)], on_progress=told.append) as run:
+        async for _ in run:
+            pass
+
+    assert (5, 5, 3) == (told[-1].added, told[-1].total, told[-1].calls)
+    assert told[-1] == run.progress
+    assert 0 < told[-1].seconds
+    assert 0 < told[-1].records_per_second
+
+
+async def test_a_callback_may_stop_the_run(store: NetoSandbox, connect: Any) -> None:
+    """What it hears, it may act on: a run that it stops ends as any that is stopped."""
+    store.faults.always(faults.Late(seconds=0.01))
+    neto = await connect(store, batch_size=1, max_concurrency=1)
+
+    def stop(_: ImportProgress) -> None:
+        run.stop()
+
+    run = neto.import_customer_logs(({"Notes": str(row)} for row in range(1_000_000)), on_progress=stop)
+    async with run:
+        outcomes = [outcome async for outcome in run]
+
+    assert any(isinstance(outcome, NotSent) for outcome in outcomes)
+    assert run.progress.stopped_at == len(outcomes) < 1_000_000
+
+
+async def test_an_error_of_a_callback_harms_nothing(
+    store: NetoSandbox, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends in the log, by its class and without its text; every record is added."""
+
+    def fail(_: ImportProgress) -> None:
+        raise ValueError("CANARY")
+
+    neto = await connect(store)
+    async with neto.import_customer_logs([{"Notes": "a"}, {"Notes": "b"}], on_progress=fail) as run:
+        async for _ in run:
+            pass
+
+    assert 2 == run.progress.added == store.log_count
+    told = {(record.levelno, record.getMessage()) for record in caplog.records}
+    assert {(logging.ERROR, "the callback for the progress of a run raised ValueError")} == told
+    assert "CANARY" not in caplog.text
