@@ -32,20 +32,14 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The clock of the event loop in which it is asked first."""
-
-    def __init__(self) -> None:
-        # Asking for the running loop takes a system call each time, on Python 3.11.
-        self._loop: asyncio.AbstractEventLoop | None = None
+    """The clock of the running event loop."""
 
     def monotonic(self) -> float:
-        """Give the loop's own seconds, which its timers keep; before there is one, those that loops keep by default."""
-        if self._loop is None:
-            try:
-                self._loop = asyncio.get_running_loop()
-            except RuntimeError:
-                return time.monotonic()
-        return self._loop.time()
+        """Give the loop's own seconds, those its timers keep; in another thread those that loops keep by default."""
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:
+            return time.monotonic()
 
     def utcnow(self) -> datetime:
         """Give the machine's time of day."""
