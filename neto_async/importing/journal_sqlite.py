@@ -295,7 +295,7 @@ class SqliteJournal:
                 raise ConfigurationError(f"the journal {self._name} can't be made: {error.strerror}") from None
         address = self._path.absolute().as_uri() + "?mode=rw"
         self._connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=0, check_same_thread=False)
-        for pragma in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "cell_size_check=ON"):
+        for pragma in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "cell_size_check=ON", "temp_store=MEMORY"):
             self._connection.execute(f"PRAGMA {pragma}")
         # The lock that keeps others out: the system drops it when the process dies, however it dies.
         self._connection.execute("BEGIN EXCLUSIVE")

@@ -29,9 +29,9 @@ __all__ = ["OutcomeSink", "Recorder"]
 
 T = TypeVar("T")
 
-TURNS = 4
-"""Turns of the loop for which the end of a call waits for the intent of the call that takes its slot, to share its
-commit. The engine takes two, and one more for each call that begins before."""
+TURNS, LINGER = 4, 0.005
+"""Turns of the loop, and seconds, for which the end of a call waits at most for the intent of the call that takes its
+slot, to share its commit. The engine takes two turns, and one more for each call that begins before."""
 
 MOST_AT_ONCE = 100
 """Notes that share a commit. SQLite before 3.32 takes 999 values in a statement, and a note has six."""
@@ -114,7 +114,9 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Sequence[_Note | _Errand | None]] = queue.SimpleQueue()
         self._gathered: list[_Note] = []  # ends of calls, which wait for the next intent for some turns
-        self._turns = 0  # of the loop until they go without one
+        self._turns = 0  # of the loop until they go without one, or
+        self._until = 0.0  # the loop's time at which they do
+        self._not_noted: set[int] = set()  # calls whose intent was left out
         self._thread = threading.Thread(target=self._run, name="neto_async recorder", daemon=True)
         self._known: Iterator[Known] = iter(())
         self._journal_error: BaseException | None = None  # nothing is written to it any more
@@ -147,9 +149,13 @@ class Recorder:
 
     def record(self, outcomes: Sequence[Outcome], end: End | None, then: Callable[[], None]) -> None:
         """Write outcomes down, and the end of the call they came with; then call back in the loop, even on failure."""
-        self._gathered.append(_Note(outcomes, end, lambda _: then()))
+        note = _Note(outcomes, end, lambda _: then())
+        if end is None:
+            self._hand_over(note)
+            return
+        self._gathered.append(note)
         if not self._turns:
-            self._turns = TURNS
+            self._turns, self._until = TURNS, self._loop.time() + LINGER
             self._loop.call_soon(self._take_a_turn)
 
     async def close(self, *, rows: int | None) -> None:
@@ -176,7 +182,7 @@ class Recorder:
     # -- in the loop --------------------------------------------------------------------------------------------
 
     def _take_a_turn(self) -> None:
-        self._turns -= 1
+        self._turns = self._turns - 1 if self._loop.time() < self._until else 0
         if self._turns:
             self._loop.call_soon(self._take_a_turn)
         elif self._gathered:
@@ -244,7 +250,11 @@ class Recorder:
 
     def _may_be_noted(self, entry: Entry) -> bool:
         # Without reports no call leaves any more: its intent, with no end to come, would put its rows in doubt.
-        return self._sink_error is None or isinstance(entry, End)
+        if isinstance(entry, End):
+            return entry.call not in self._not_noted
+        if self._sink_error is not None:
+            self._not_noted.add(entry.call)
+        return self._sink_error is None
 
     def _finish(self, rows: int | None) -> None:
         whole = rows is not None and self._journal_error is None and self._sink_error is None

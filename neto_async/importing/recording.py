@@ -21,9 +21,9 @@ __all__ = ["Recording"]
 
 @define(eq=False)
 class _Noted:
-    """A call that was noted and has not ended: how many records it carries, and what became of them so far."""
+    """A call of which an intent was handed over and no end: the indexes of its records, and what became of them."""
 
-    records: int
+    indexes: Sequence[int]
     outcomes: list[Outcome] = field(factory=list)
 
 
@@ -57,13 +57,15 @@ class Recording:
     async def intend(self, call: int, entries: Sequence[Entry]) -> bool:
         """Have a call noted before it leaves; False where that failed."""
         rows = tuple([(entry.index, fingerprint(entry.fields, key=self._key)) for entry in entries])
-        if not await self._recorder.intend(Intent(call=call, rows=rows)):
-            return False
-        self._calls[call] = _Noted(len(entries))
-        return True
+        # Before it is on disk: a loop that is torn down cancels whoever waits for that, and the end must follow.
+        self._calls[call] = _Noted([index for index, _ in rows])
+        if await self._recorder.intend(Intent(call=call, rows=rows)):
+            return True
+        del self._calls[call]
+        return False
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes, of one call or of none; they are handed on when they are written down."""
+        """Take outcomes, all of one call or a single one of none; they are handed on when they are written down."""
         if self._doubted:
             outcomes = [self._with_its_doubt(outcome) for outcome in outcomes]
         attempts = outcomes[0].attempts
@@ -109,12 +111,13 @@ class Recording:
 _STATES: dict[type, RowState] = {Rejected: RowState.REJECTED, Unknown: RowState.UNKNOWN}
 """Of records that were not added; those with another outcome were certainly not saved, and may go again."""
 
+_MAY_GO_AGAIN = (RowState.WITHDRAWN, 0)
+
 
 def _states(noted: _Noted) -> tuple[tuple[RowState, int], ...]:
-    """Say what became of each record of a call: the engine settles all of them in their order, or puts all back."""
-    if not noted.outcomes:
-        return ((RowState.WITHDRAWN, 0),) * noted.records
-    return tuple([_state(outcome) for outcome in noted.outcomes])
+    """Say what became of each record of a call, in its order; one without an outcome was put back."""
+    state_of = {outcome.index: _state(outcome) for outcome in noted.outcomes}
+    return tuple([state_of.get(index, _MAY_GO_AGAIN) for index in noted.indexes])
 
 
 def _state(outcome: Outcome) -> tuple[RowState, int]:

@@ -121,7 +121,7 @@ class WriteAhead(Protocol):
         """Note that records are about to leave; False where that can't be noted, and they must not."""
 
     def ended(self, call: int) -> None:
-        """Note that a call ended: all its records have been settled, in their order, or all were put back."""
+        """Note that all that the call settled has been settled; what it put back may go again."""
 
 
 class Feed(Protocol):

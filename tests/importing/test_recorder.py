@@ -11,7 +11,7 @@ import pytest
 
 from neto_async import Added, ConfigurationError, JournalError
 from neto_async.importing.journal import End, Entry, Intent, RowState
-from neto_async.importing.recorder import TURNS, Recorder
+from neto_async.importing.recorder import LINGER, TURNS, Recorder
 
 
 def intent(call: int) -> Intent:
@@ -119,6 +119,27 @@ async def test_an_end_waits_for_the_next_intent() -> None:
     assert ["open", [1], [1, 2], [2], "close"] == place.told
 
 
+async def test_an_end_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others hold the loop, a few turns are a long time: an end goes once some milliseconds have passed."""
+    place = Place()
+    place.may.set()
+    recorder = Recorder(place, None, lambda _: None)
+    await recorder.open("here")
+    now = 0.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+
+    recorder.record((), end(1), lambda: None)
+    await asyncio.sleep(0)
+    waiting = list(recorder._gathered)
+    now = LINGER
+    await asyncio.sleep(0)
+
+    assert (1, []) == (len(waiting), recorder._gathered)
+    monkeypatch.undo()
+    await recorder.close(rows=None)
+    assert ["open", [1], "close"] == place.told
+
+
 async def test_what_is_asked_for_alone_waits_for_its_turn() -> None:
     """The end comes after all that was handed in before it, in commits of their own."""
     place = Place()
@@ -149,16 +170,18 @@ async def test_what_fails_is_told_once(reports_fail: Any) -> None:
     await recorder.open("here")
 
     done = asyncio.Event()
-    recorder.record([outcome(0)], end(0), done.set)
+    assert reports_fail == await recorder.intend(intent(1))
+    recorder.record([outcome(0)], end(1), done.set)
     await done.wait()
-    assert not await recorder.intend(intent(1))
+    assert not await recorder.intend(intent(2))
     done.clear()
-    recorder.record([outcome(1)], end(1), done.set)
+    recorder.record([outcome(1)], end(2), done.set)
     await done.wait()
     await recorder.close(rows=2)
 
     assert ["full"] == [str(error) for error in told]
-    assert ["open", [0], *[[1]] * reports_fail, "close"] == journal.told
+    # The end of a call without an intent would mean nothing.
+    assert ["open", [1], *[[1]] * reports_fail, "close"] == journal.told
     assert ["open", ["told"], *[["told"]] * (not reports_fail), "close"] == sink.told
 
 

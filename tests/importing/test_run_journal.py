@@ -141,6 +141,31 @@ async def test_same_row_twice_is_two_logs(store: NetoSandbox, bring: Import) -> 
     assert {"a": 3} == Counter(log.notes for log in store.logs)
 
 
+async def test_a_batch_put_back_in_halves_keeps_its_rows_apart(
+    store: NetoSandbox, connect: Any, bring: Import, tmp_path: Path
+) -> None:
+    """A batch refused whole after its run was stopped: what was in doubt stays so, and what was not is sent later."""
+    rows = notes(*"abcdefgh")
+    store.faults.next(None, faults.Reset(saves=False))
+    assert ["Added", *["Unknown"] * 2] == names(await bring(rows[:3]))
+    refused = asyncio.Event()
+    store.faults.next(None, faults.Late(until=refused))
+    store.refuse_when(lambda fields: fields["Notes"] == "h")
+    neto = await connect(store, batch_size=6)
+
+    async with neto.import_customer_logs(rows, journal=tmp_path / "journal", in_doubt="resend") as run:
+        await store.until(lambda: store.call_count == 4)
+        run.stop()
+        refused.set()
+        stopped = sorted([outcome async for outcome in run], key=lambda outcome: outcome.index)
+    store.refuse_nothing()
+    again = await bring(rows)
+
+    assert ["Added", "Added", "Unknown", *["NotSent"] * 5] == names(stopped)
+    assert ["Added", "Added", "Unknown", *["Added"] * 5] == names(again)
+    assert Counter("abdefgh") == Counter(log.notes for log in store.logs)
+
+
 async def leave_in_doubt(store: NetoSandbox, bring: Import, rows: list[dict[str, str]], *, saves: Any) -> None:
     """Leave the second call, with rows 1 and 2, in doubt."""
     store.faults.next(None, faults.Reset(saves=saves))
