@@ -12,6 +12,7 @@ import codecs
 import io
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from attrs import field, frozen
@@ -150,10 +151,10 @@ def _first_fault(file: BinaryIO, encoding: Encoding) -> tuple[int, int] | None:
         for chunk in _chunks(file, len(encoding.mark)):
             at.pass_over(decoder.decode(chunk))
         at.pass_over(decoder.decode(b"", final=True))
-    except UnicodeDecodeError as error:
-        at.pass_over(error.object[: error.start].decode(encoding.codec, "ignore"))
-        return at.line, at.column
-    except UnicodeError:  # A few odd codecs don't say where.
+    except UnicodeError as error:
+        if isinstance(error, UnicodeDecodeError):  # A few odd codecs don't say where, or can't leave anything out.
+            with suppress(UnicodeError):
+                at.pass_over(error.object[: error.start].decode(encoding.codec, "ignore"))
         return at.line, at.column
     return None
 

@@ -29,6 +29,11 @@ _EMPTY = {"0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00"}
 _PROBE = datetime(2023, 11, 25, 17, 45, tzinfo=timezone.utc)
 """No two of its numbers are alike, so what a format loses shows when it is written and read back."""
 
+_NOT_A_DAY = 'a date format must hold the year, the month and the day, as in "%d/%m/%Y"'
+
+_YEAR = re.compile("%[YyGcx]")
+"""What stands for a year. Without one, Python from 3.13 on warns of a day that is read, and 3.15 is to refuse it."""
+
 
 def read_time(text: str | date, *, zone: tzinfo | None, formats: tuple[str, ...] = ()) -> datetime | None:
     """
@@ -101,6 +106,8 @@ def checked_format(given: str) -> str:
         raise ConfigurationError(
             "a date format can't hold %Z, which is read and then lost; use %z, or give the time zone"
         )
+    if not _YEAR.search(given.replace("%%", "")):
+        raise ConfigurationError(_NOT_A_DAY)
     try:
         found = datetime.strptime(_PROBE.strftime(given), given)  # noqa: DTZ007 - the zone is looked at by the caller
     except (ValueError, re.error):
@@ -108,7 +115,7 @@ def checked_format(given: str) -> str:
             'a date format can\'t be read; write one such as "%d/%m/%Y" or "%d/%m/%Y %H:%M"'
         ) from None
     if found.date() != _PROBE.date():
-        raise ConfigurationError('a date format must hold the year, the month and the day, as in "%d/%m/%Y"')
+        raise ConfigurationError(_NOT_A_DAY)
     if found.hour not in (0, _PROBE.hour):
         raise ConfigurationError("a date format with %I needs %p as well, for AM and PM")
     return given
