@@ -18,7 +18,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from neto_async import AsyncNetoClient, ConfigurationError
-from neto_async.importing.journal import Entry, Intent
+from neto_async.importing.journal import Entry, Intent, RowState
 from neto_async.importing.journal_sqlite import SqliteJournal
 from neto_async.sending.engine import Engine
 from neto_async.sending.exchange import Failure, OutgoingBody, Reply
@@ -39,6 +39,7 @@ class World:
     told: set[str] = Factory(set)  # rows that the store refused
     dies_at: int = -1  # steps that the process still lives; below zero it is not killed
     alive: bool = True
+    stop: Any = None  # stops the run that is under way
 
     def step(self) -> bool:
         """Pass a step, at which the process may die; say whether it lives."""
@@ -55,8 +56,11 @@ class Wire:
 
     world: World
     script: list[str]
+    stops_at: int = -1  # the call during which the run is stopped
+    calls: int = 0
 
     async def call(self, body: OutgoingBody) -> Reply | Failure:
+        self.calls += 1
         await asyncio.sleep(0)
         kind = self.script.pop(0) if self.script else "saves"
         if kind == "never leaves" or not self.world.step():
@@ -65,25 +69,29 @@ class Wire:
             log["Notes"] for log in json.loads(b"".join([piece async for piece in body]))["CustomerLogs"]["CustomerLog"]
         ]
         self.world.sent_again |= self.world.open & set(notes)
+        first_time = set(notes) - self.world.open
         self.world.open |= set(notes)
-        answer = self._answer(kind, notes)
+        answer = self._answer(kind, notes, first_time)
+        if self.calls == self.stops_at:
+            self.world.stop()
         if not self.world.step():
             return Failure(name="ReadError")
         await asyncio.sleep(0)
         return answer
 
-    def _answer(self, kind: str, notes: list[str]) -> Reply | Failure:
+    def _answer(self, kind: str, notes: list[str], first_time: set[str]) -> Reply | Failure:
+        # What a call of before may have saved, no refusal of now takes back.
         world = self.world
         if kind == "too many":
-            world.open -= set(notes)
+            world.open -= first_time
             return Reply(status=429, headers={"retry-after": "0"}, body=b"")
         if kind == "refuses the key":
-            world.open -= set(notes)
+            world.open -= first_time
             return Reply(status=401, headers={}, body=b"")
         if kind == "breaks":
             return Failure(name="ReadError")
         if any("poison" in text for text in notes):
-            world.open -= set(notes)
+            world.open -= first_time
             world.told |= set(notes) if len(notes) == 1 else set()
             message = {"Message": "bad", "SeverityCode": "Error"}
             return _reply({"Ack": "Error", "Messages": {"Error": message}})
@@ -147,19 +155,26 @@ async def run_once(world: World, path: Path, notes: list[str], plan: Run) -> lis
     world.alive, world.dies_at, world.intended = True, plan.dies_at, set()
     settings = {"batch_size": plan.batch_size, "max_concurrency": plan.calls, "requests_per_minute": None}
     async with AsyncNetoClient(STORE, api_key="key", **settings) as neto:
-        wire = Wire(world, list(plan.script))
+        wire = Wire(world, list(plan.script), plan.stops_at)
         neto._engine = Engine(neto._settings, wire, clock=NoWaiting(), jitter=lambda: 0.0)
         rows = [{"Notes": text} if text else {"nope": "x"} for text in notes]
         outcomes: list[Any] = []
         async with neto.import_customer_logs(
-            rows, journal=Mortal(path, world, notes), retry_rejected=plan.retry_rejected, read_on=True
+            rows,
+            journal=Mortal(path, world, notes),
+            retry_rejected=plan.retry_rejected,
+            in_doubt="resend" if plan.resends else "hold",
+            read_on=True,
         ) as run:
+            world.stop = run.stop
             async for outcome in run:
                 outcomes += [outcome] if world.alive else []
                 if len(outcomes) == plan.leaves_after:
                     break
         outcomes += run.unread if world.alive else ()
     check(world, notes, outcomes)
+    if world.alive:
+        compare(path, outcomes)
     return outcomes if world.alive and len(outcomes) == len(notes) else None
 
 
@@ -183,6 +198,24 @@ def check(world: World, notes: list[str], outcomes: list[Any]) -> None:
                 assert not text
 
 
+def compare(path: Path, outcomes: list[Any]) -> None:
+    """Compare what was said with what the journal holds then, row by row."""
+    journal = SqliteJournal(path)
+    journal.open(STORE)
+    known = {row.position: row for row in journal.known()}
+    journal.close()
+    for outcome in outcomes:
+        row = known.get(outcome.index)
+        match type(outcome).__name__:
+            case "Added":
+                assert (RowState.ADDED, outcome.log_id) == (row and row.state, row and row.log_id)
+            case "Rejected" | "Unknown" as name:
+                assert RowState[name.upper()] == (row and row.state)
+            case _:
+                # An earlier run may have seen it refused; this one did not send it.
+                assert row is None or row.state is RowState.REJECTED
+
+
 @frozen
 class Run:
     """How one run goes."""
@@ -193,16 +226,33 @@ class Run:
     batch_size: int
     calls: int
     retry_rejected: bool
+    stops_at: int = -1
+    resends: bool = False
 
 
-RUNS = st.builds(
-    Run,
+A_RUN: dict[str, Any] = dict(  # noqa: C408 - as it is handed on
     script=st.lists(st.sampled_from(KINDS), max_size=8).map(tuple),
     dies_at=st.one_of(st.just(-1), st.integers(0, 20)),
     leaves_after=st.one_of(st.just(-1), st.integers(1, 6)),
     batch_size=st.integers(1, 4),
     calls=st.integers(1, 3),
     retry_rejected=st.booleans(),
+    stops_at=st.one_of(st.just(-1), st.integers(1, 6)),
+)
+RUNS = st.builds(Run, **A_RUN)
+# Of what may go wrong with sending again: calls that carry rows in doubt beside others, and are refused at a stop.
+RESENDING = st.builds(
+    Run,
+    **A_RUN
+    | {
+        "script": st.lists(st.sampled_from(["saves", "breaks"]), max_size=3).map(lambda rest: ("saves", *rest)),
+        "dies_at": st.just(-1),
+        "leaves_after": st.just(-1),
+        "batch_size": st.integers(2, 6),
+        "calls": st.just(1),
+        "stops_at": st.sampled_from([-1, 2, 2, 3]),
+        "resends": st.just(True),
+    },
 )
 ROWS = st.lists(st.sampled_from(["good", "good", "good", "poison", ""]), min_size=1, max_size=12)
 LAST = Run((), -1, -1, 3, 2, retry_rejected=False)
@@ -235,6 +285,20 @@ def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], me
     assert all(outcome.replayed or type(outcome).__name__ == "Invalid" for outcome in again)
     assert calls == len(world.ledger) == len(set(world.ledger.values()))
     assert set() == world.sent_again
+
+
+@given(
+    rows=st.lists(st.sampled_from(["good", "good", "poison"]), min_size=4, max_size=12),
+    runs=st.lists(RESENDING, min_size=2, max_size=4),
+)
+@settings(max_examples=70, deadline=None)
+def test_what_is_said_is_what_is_noted(tmp_path_factory: Any, rows: list[str], runs: list[Run]) -> None:
+    """Where rows in doubt are sent again, too, and runs are stopped, the journal says of each row what its run said."""
+    path = tmp_path_factory.mktemp("history") / "import.db"
+    notes = [kind and f"{kind} {number}" for number, kind in enumerate(rows)]
+    world = World()
+    for plan in runs:
+        asyncio.run(run_once(world, path, notes, plan))
 
 
 @given(rows=ROWS, plan=RUNS, which=st.integers(0, 99), cut=st.booleans())
