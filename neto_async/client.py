@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import warnings
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
@@ -250,6 +251,8 @@ class AsyncNetoClient:
             what_of_doubt = InDoubt(in_doubt)
         except ValueError:
             raise ConfigurationError('in_doubt must be "hold" or "resend"') from None
+        if inspect.iscoroutinefunction(on_progress):
+            raise ConfigurationError("on_progress must be a plain function: it is called, and not awaited")
         return ImportRun(
             self._engine,
             source,

@@ -225,7 +225,9 @@ class Screen:
             self.say("Which rows these are, and why: run it with --report DIR.")
         stopped = progress.not_sent > 0 or error is not None
         if again is not None and progress.unknown:
-            self.say("Rows that may be saved are held back; once you have looked, --in-doubt resend sends them again.")
+            self.say(
+                "Rows that may be there are held back: look in the store; if none is, --in-doubt resend adds them."
+            )
         if again is not None and stopped:
             self._go_on_with(again)
         elif again is None and progress.added and not to_sandbox:

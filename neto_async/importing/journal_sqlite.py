@@ -363,7 +363,7 @@ class SqliteJournal:
     def _unusable(self, error: sqlite3.Error | UnicodeDecodeError) -> ConfigurationError:
         match getattr(error, "sqlite_errorname", "SQLITE_ERROR").split("_"):
             case ["SQLITE", "BUSY" | "LOCKED", *_]:
-                text = f"another import is using the journal {self._name}; wait for its end, or stop it"
+                text = f"an import is using the journal {self._name} now; wait for its end, or stop it"
             case ["SQLITE", "NOTADB"]:
                 text = f"{self._name} is not a journal of neto_async; name another file"
             case ["SQLITE", "CORRUPT" | "ERROR", *_]:

@@ -62,8 +62,8 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
     Read the file once from end to end.
 
     Raises:
-        ConfigurationError: No column gives a field, the file is a report of records that were added or are in doubt,
-            or somebody writes to it.
+        ConfigurationError: No column gives a field, the file is a report of records that were added, are in doubt or
+            were not sent, or somebody writes to it.
     """
     columns = _columns(file)
     # The objects of a JSON file may spell a name each in its own way; a table's header that does so is ambiguous.
@@ -88,6 +88,11 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
                 f"{file.name}: line {row.line} may be in the store already, and can't be deleted through the API if it "
                 "is added twice. Look in the store first; then take its neto_ columns out, or with the command add "
                 "--import-unknown"
+            )
+        if row.value("neto_outcome") == "NotSent":
+            raise ConfigurationError(
+                f"{file.name}: line {row.line} was not sent, and the import that wrote this file sends it when it is "
+                "run again: do that, or it is added twice. If there is nothing to run again, take the neto_ columns out"
             )
         plan.rows += 1
         try:

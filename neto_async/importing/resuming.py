@@ -108,7 +108,7 @@ class Resumption:
             if known.position >= rows and known.state is not RowState.REJECTED:
                 raise ConfigurationError(
                     f"the source has {rows:,} records now, and record {known.position + 1:,} {_SAID[known.state]}: "
-                    "import the source as it was, or what is new in it with another journal"
+                    "import the source as it was; what is new goes to its end"
                 )
 
     def _fingerprint(self, log: CustomerLog) -> bytes | None:
@@ -124,8 +124,9 @@ _SAID = {RowState.ADDED: "was added by an earlier run", RowState.UNKNOWN: "may h
 
 def _changed(index: int, state: RowState) -> ConfigurationError:
     return ConfigurationError(
-        f"record {index + 1:,} of the source (counted from 1) {_SAID[state]}, and is another one now: import the "
-        "source as it was, or what is new in it with another journal"
+        f"record {index + 1:,} of the source (counted from 1) {_SAID[state]}, and is another one now: the source "
+        "has changed, or how it is mapped (its columns, words, zone or date formats). Import it as it was; what is new "
+        "goes to its end"
     )
 
 

@@ -131,8 +131,7 @@ class ImportRun:
 
     def stop(self) -> None:
         """Take no more rows; the calls under way go on, and what was read and not sent comes out as `NotSent`."""
-        cause = NotSentCause.STOPPED
-        self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
+        self._engine.stop_run(self._feed, Stop(cause=NotSentCause.STOPPED, reason="the program stopped the run"))
 
     async def __aenter__(self) -> Self:
         if self._reader is not None:

@@ -264,7 +264,7 @@ async def test_status_of_a_journal_in_use(run: Any, tmp_path: Path) -> None:
     journal.close()
 
     assert (1, "") == (ran.code, ran.out)
-    assert "another import is using the journal it.journal" in ran.err
+    assert "an import is using the journal it.journal" in ran.err
 
 
 # -- a file that breaks off -------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_summary_of_what_is_no_import(path: Path):
         SqliteJournal(path).summary()
     assert (None, b"") == (SqliteJournal(path).remembered(), path.read_bytes())
     journal = opened(path)
-    with pytest.raises(ConfigurationError, match="another import is using"):
+    with pytest.raises(ConfigurationError, match="an import is using"):
         SqliteJournal(path).summary()
     journal.close()
     assert 0 == SqliteJournal(path).summary().added
@@ -360,10 +360,10 @@ def test_one_journal_one_run(path: Path):
     """While one has a journal open another is refused, in the same process too; afterwards it is not."""
     first = opened(path)
 
-    with pytest.raises(ConfigurationError, match=r"another import is using the journal import\.db"):
+    with pytest.raises(ConfigurationError, match=r"an import is using the journal import\.db"):
         opened(path)
     first.write([intent(1, 0)])  # the refusal took nothing from the first
-    with pytest.raises(ConfigurationError, match="another import is using"):
+    with pytest.raises(ConfigurationError, match="an import is using"):
         opened(path)
     first.close()
     assert [known(0, UNKNOWN)] == read(path)[2]
@@ -389,7 +389,7 @@ def test_a_killed_process_leaves_no_lock(path: Path):
     with holder:
         assert holder.stdout is not None
         assert b"open\n" == holder.stdout.readline()
-        with pytest.raises(ConfigurationError, match="another import is using"):
+        with pytest.raises(ConfigurationError, match="an import is using"):
             opened(path)
         holder.send_signal(signal.SIGKILL)
     assert -signal.SIGKILL == holder.returncode

@@ -66,10 +66,15 @@ def test_no_column_is_a_field(text, has):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "says"), [("Added", "line 2 was added already"), ("Unknown", "line 2 may be in the store already")]
+    ("outcome", "says"),
+    [
+        ("Added", "line 2 was added already"),
+        ("Unknown", "line 2 may be in the store already"),
+        ("NotSent", "line 2 was not sent, and the import that wrote this file sends it when it is run again"),
+    ],
 )
 def test_reports_that_are_not_imported_by_mistake(outcome, says):
-    """A report of what was added, or of what may have been, is refused."""
+    """A report of what was added, or may have been, or of what the same import will send, is refused."""
     with pytest.raises(ConfigurationError, match=says):
         planned(f"Notes,neto_outcome\na,{outcome}\n")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from neto_async import ImportProgress, NotSent
+from neto_async import ConfigurationError, ImportProgress, NotSent
 from neto_async.importing.telling import TELL_EVERY, Teller
 from neto_async.sandbox import NetoSandbox, faults
 
@@ -131,3 +131,13 @@ async def test_an_error_of_a_callback_harms_nothing(
     told = {(record.levelno, record.getMessage()) for record in caplog.records}
     assert {(logging.ERROR, "the callback for the progress of a run raised ValueError")} == told
     assert "CANARY" not in caplog.text
+
+
+async def test_a_callback_is_not_awaited(store: NetoSandbox, connect: Any) -> None:
+    """A coroutine function would never run, so it is refused at once."""
+
+    async def tell(_: ImportProgress) -> None: ...
+
+    neto = await connect(store)
+    with pytest.raises(ConfigurationError, match="plain function"):
+        neto.import_customer_logs([], on_progress=tell)
