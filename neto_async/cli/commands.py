@@ -15,8 +15,7 @@ import shlex
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from importlib import resources
 from io import TextIOWrapper
@@ -37,7 +36,7 @@ from neto_async.importing.mapping_times import checked_format, zone_named
 from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.run import ImportRun
-from neto_async.outcomes import Added, ImportProgress, NotSent, Statistics
+from neto_async.outcomes import Added, ImportProgress, NotSent, NotSentCause, Statistics, Unknown
 from neto_async.settings import Settings, credentials_from_env
 
 if TYPE_CHECKING:
@@ -52,6 +51,9 @@ STOPPED = 4
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """What a person, a supervisor and a terminal that closes send."""
+
+MOST_DOUBTS = 3
+"""Reasons for doubt that a summary tells; the report has them all."""
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at how far a run is."""
@@ -535,7 +537,8 @@ async def _send(
 ) -> int:
     screen = stopper.screen
     began = time.monotonic()
-    causes: Counter[str] = Counter()
+    causes: dict[NotSentCause, str] = {}
+    doubts: dict[str, None] = {}
     run = neto.import_customer_logs(
         source,
         journal=options.journal,
@@ -549,7 +552,7 @@ async def _send(
         screen.say()
         stopper.take(run)
         with _readable(source.file.name):
-            await _follow(neto, run, causes, screen)
+            await _follow(neto, run, causes, doubts, screen)
     except (NetoError, OutputError) as fault:
         if isinstance(fault, ConfigurationError) and not run.progress.calls:
             raise  # nothing was sent
@@ -560,7 +563,10 @@ async def _send(
     try:
         screen.summary(
             progress,
-            causes,
+            [
+                *(_sentence(f"Not sent because {words}") for words in causes.values()),
+                *(_sentence(f"In doubt: {reason}") for reason in list(doubts)[:MOST_DOUBTS]),
+            ],
             seconds=seconds,
             report=options.report,
             to_sandbox=options.to_sandbox,
@@ -575,8 +581,14 @@ async def _send(
     return code
 
 
-async def _follow(neto: AsyncNetoClient, run: ImportRun, causes: Counter[str], screen: Screen) -> None:
-    """Watch a run to its end."""
+async def _follow(
+    neto: AsyncNetoClient,
+    run: ImportRun,
+    causes: dict[NotSentCause, str],
+    doubts: dict[str, None],
+    screen: Screen,
+) -> None:
+    """Watch a run to its end, and note why rows were not sent or are in doubt."""
     warned: set[int] = set()
     looked = 0.0
     rows = run.progress.total or 0
@@ -584,7 +596,9 @@ async def _follow(neto: AsyncNetoClient, run: ImportRun, causes: Counter[str], s
         async with run:
             async for outcome in run:
                 if isinstance(outcome, NotSent):
-                    causes[outcome.cause] += 1
+                    causes.setdefault(outcome.cause, _why(outcome))
+                elif isinstance(outcome, Unknown):
+                    doubts.setdefault(outcome.reason)
                 elif isinstance(outcome, Added) and outcome.warnings and outcome.attempts[-1].call not in warned:
                     warned.add(outcome.attempts[-1].call)
                     screen.warnings(outcome)
@@ -594,9 +608,24 @@ async def _follow(neto: AsyncNetoClient, run: ImportRun, causes: Counter[str], s
             watch(run.progress)
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
+
+
+def _why(outcome: NotSent) -> str:
+    """Say in a person's words why a row was not sent; Neto's own words stay in the reports."""
+    match outcome.cause:
+        case NotSentCause.GAVE_UP:
+            return "the store could not be reached, however often it was tried"
+        case NotSentCause.IN_DOUBT | NotSentCause.WRONG_ADDRESS:
+            return outcome.reason  # which ends in what was wrong with the answer, in our words
+        case cause:
+            return cause
+
+
 def _summary(
     progress: ImportProgress,
-    causes: Counter[str],
+    causes: Collection[NotSentCause],
     options: _Options,
     *,
     seconds: float,

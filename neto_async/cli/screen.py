@@ -7,8 +7,7 @@ Texts of customers are shown in the plan's three samples and nowhere else.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
@@ -200,7 +199,7 @@ class Screen:
     def summary(
         self,
         progress: ImportProgress,
-        causes: Counter[str],
+        reasons: Sequence[str],
         *,
         seconds: float,
         report: Path | None,
@@ -215,8 +214,8 @@ class Screen:
             sent = "" if progress.calls else ": nothing was sent"
             were = "was" if progress.replayed == 1 else "were"
             self.say(f"Of these, {progress.replayed:,} {were} settled by an earlier run and not sent again{sent}.")
-        for cause in causes:
-            self.say(f"Not sent because {cause}.")
+        for reason in reasons:
+            self.say(reason)
         if error is not None:
             self.say(f"Stopped: {error}")
         if report is not None:

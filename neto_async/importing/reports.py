@@ -3,8 +3,8 @@ Reports that a person can act on: four CSV files, each row the input's own with 
 
 They hold what customers and staff wrote, so only their owner can read them. The cells are the input's to the letter: a
 cell that begins with "=" is not disarmed, since a mended file has to import as it was. A folder belongs to one journal:
-a later run of it writes the files anew, and takes over Neto's words on rows that stay refused, which no journal
-keeps. May import: files_rows, outcomes, errors.
+a later run of it writes the files anew, and takes over what its own run saw of a row that stays refused or in doubt,
+which no journal keeps. May import: files_rows, resuming, outcomes, errors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from neto_async.errors import ConfigurationError, JournalError
 from neto_async.importing.files_rows import RAW_COLUMN, Row
+from neto_async.importing.resuming import IN_DOUBT
 from neto_async.outcomes import Added, Invalid, NotSent, Outcome, Rejected, Unknown
 
 __all__ = ["Reports"]
@@ -35,10 +36,13 @@ OWNER = ".journal"
 """The file in a folder that says which journal its reports belong to."""
 
 EARLIER = ".rejected-earlier.csv"
-"""Refused rows of earlier runs, until a run has come to the end of its source."""
+"""Rows that earlier runs saw refused or in doubt, until a run has come to the end of its source."""
 
 LONGEST = 1 << 24
 """Characters of a cell that is read back, at most."""
+
+KEPT = {Rejected.__name__, Unknown.__name__}
+"""Outcomes of which later runs say again what their own run saw."""
 
 FORGOTTEN = "refused by an earlier run; its reason stood in that run's report alone"
 
@@ -67,7 +71,7 @@ class Reports:
         self._files = ExitStack()
         self._handles: dict[str, IO[str]] = {}
         self._writers: dict[str, Any] = {}
-        self._reasons: dict[int, str] = {}  # Neto's words on rows that earlier runs saw refused, by row from 1
+        self._reasons: dict[tuple[str, int], str] = {}  # what earlier runs saw, by outcome and row from 1
 
     def check(self) -> None:
         """
@@ -105,7 +109,7 @@ class Reports:
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """
-        Write down what became of rows; what Neto said of refused ones is on disk when it returns.
+        Write down what became of rows; what was seen of those refused or in doubt is on disk when it returns.
 
         Raises:
             JournalError: They could not be written.
@@ -115,8 +119,8 @@ class Reports:
                 self._writers[FILES[type(outcome)]].writerow(self._line(outcome))
             for handle in self._handles.values():
                 handle.flush()
-            if any(isinstance(outcome, Rejected) for outcome in outcomes):
-                os.fsync(self._handles["rejected"].fileno())
+            for name in {FILES[type(outcome)] for outcome in outcomes if isinstance(outcome, Rejected | Unknown)}:
+                os.fsync(self._handles[name].fileno())
         except OSError as error:
             raise JournalError(f"the reports in {self._folder} can't be written: {error.strerror}") from None
 
@@ -161,14 +165,15 @@ class Reports:
         return ConfigurationError(f"{self._folder} holds the reports of another import; name another folder")
 
     def _keep_reasons(self) -> None:
-        """Read Neto's words of earlier runs, and keep them aside until this run has come to its end."""
-        earlier, rejected = self._folder / EARLIER, self._folder / "rejected.csv"
-        for path in (earlier, rejected):
+        """Read what earlier runs saw, and keep it aside until this run has come to its end."""
+        earlier = self._folder / EARLIER
+        for path in (earlier, self._folder / "rejected.csv", self._folder / "unknown.csv"):
             self._reasons.update(_reasons_in(path))
         if self._reasons:
             aside = earlier.with_suffix(".new")
             with _private(aside, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([("neto_row", "neto_reason"), *self._reasons.items()])
+                kept = ((row, outcome, reason) for (outcome, row), reason in self._reasons.items())
+                csv.writer(file).writerows([("neto_row", "neto_outcome", "neto_reason"), *kept])
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(earlier)
@@ -185,11 +190,12 @@ class Reports:
         row: Row = outcome.context
         cells = row.values
         own = [_cell(cells.get(column)) for column in self._columns]
-        reason = _reason(outcome)
-        if isinstance(outcome, Rejected) and outcome.replayed:
-            reason = self._reasons.get(outcome.index + 1, FORGOTTEN)
+        name, reason = type(outcome).__name__, _reason(outcome)
+        if outcome.replayed and not isinstance(outcome, Added):
+            # The journal holds no words: those of the report that its own run wrote.
+            reason = self._reasons.get((name, outcome.index + 1), reason or FORGOTTEN)
         log_id = getattr(outcome, "log_id", "")
-        return [*own, outcome.index + 1, row.line, type(outcome).__name__, reason, log_id, row.raw or ""]
+        return [*own, outcome.index + 1, row.line, name, reason, log_id, row.raw or ""]
 
 
 def _private(path: Path, mode: str, *, encoding: str, newline: str | None = None) -> IO[str]:
@@ -204,7 +210,7 @@ def _private(path: Path, mode: str, *, encoding: str, newline: str | None = None
     )
 
 
-def _reasons_in(path: Path) -> Iterator[tuple[int, str]]:
+def _reasons_in(path: Path) -> Iterator[tuple[tuple[str, int], str]]:
     """Read a report, of which a crash may have cut the last row."""
     if not path.exists():
         return
@@ -215,9 +221,9 @@ def _reasons_in(path: Path) -> Iterator[tuple[int, str]]:
         delimiter = next((mark for mark in "\t;|" if f"{mark}neto_reason{mark}" in header), ",")
         with suppress(csv.Error):
             for cells in csv.DictReader(file, delimiter=delimiter):
-                row, reason = cells.get("neto_row") or "", cells.get("neto_reason")
-                if row.isdigit() and reason and cells.get("neto_outcome") != Invalid.__name__ and reason != FORGOTTEN:
-                    yield int(row), reason
+                row, outcome, reason = (cells.get(name) or "" for name in ("neto_row", "neto_outcome", "neto_reason"))
+                if row.isdigit() and outcome in KEPT and reason not in {"", FORGOTTEN, IN_DOUBT}:
+                    yield (outcome, int(row)), reason
 
 
 def _cell(value: object) -> str:

@@ -19,7 +19,7 @@ from neto_async.outcomes import Added, Outcome, Rejected, Unknown
 from neto_async.settings import InDoubt
 from neto_async.wire import fields_of, fingerprint
 
-__all__ = ["Resumption"]
+__all__ = ["IN_DOUBT", "Resumption"]
 
 READ_AT_ONCE = 2_000
 """Settled rows that are held in memory."""

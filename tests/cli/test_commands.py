@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from neto_async import NotSent
+from neto_async.cli import commands
+from neto_async.outcomes import NotSentCause
 from neto_async.sandbox import NetoSandbox, faults
 
 HEADER = "Username,Status,Notes\n"
@@ -149,6 +152,31 @@ async def test_records_in_doubt(run: Any, store: NetoSandbox, tmp_path: Path) ->
     assert (3, 1) == (ran.code, by_mistake.code)
     assert "--import-unknown" in by_mistake.err
     assert 1 == len(store.logs)
+
+
+async def test_why_rows_are_in_doubt(run: Any, store: NetoSandbox, calls: Path) -> None:
+    """The summary says what was wrong with the answers: a wrong address shows itself by a web page."""
+    store.faults.always(faults.HtmlPage())
+
+    ran = await run("import", str(calls), "--batch-size", "1", store=store)
+
+    assert 3 == ran.code
+    assert "\nIn doubt: the answer looks like a web page; is the store's address right?\n" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        (NotSentCause.GAVE_UP, "the store could not be reached, however often it was tried"),
+        (NotSentCause.IN_DOUBT, "what was wrong with the answers"),
+        (NotSentCause.WRONG_ADDRESS, "what was wrong with the answers"),
+        (NotSentCause.REFUSED_WHOLE, NotSentCause.REFUSED_WHOLE),
+    ],
+)
+def test_why_rows_were_not_sent(cause: NotSentCause, says: str) -> None:
+    """In a person's words, and what was wrong with answers where those are ours; Neto's own stay in the reports."""
+    outcome = NotSent(index=0, record=None, cause=cause, reason="what was wrong with the answers")
+    assert says == commands._why(outcome)
 
 
 async def test_refused_key(run: Any, store: NetoSandbox, calls: Path) -> None:

@@ -18,6 +18,7 @@ from neto_async import Added, ConfigurationError, Invalid, JournalError, NotSent
 from neto_async.importing.files import open_rows
 from neto_async.importing.files_rows import Row
 from neto_async.importing.reports import EARLIER, FILES, FORGOTTEN, OURS, OWNER, Reports
+from neto_async.importing.resuming import IN_DOUBT
 from neto_async.outcomes import Evidence, NotSentCause
 
 COLUMNS = ("Name", "Text")
@@ -218,6 +219,20 @@ def test_words_outlive_runs(tmp_path: Path, options: dict[str, Any]) -> None:
     }
     assert {"1": 'no; "never"\n', "2": "new words", "3": FORGOTTEN} == found
     assert not (tmp_path / EARLIER).exists()
+
+
+def test_evidence_outlives_runs(tmp_path: Path) -> None:
+    """What a run saw of a row in doubt stands in later reports; what it said when it refused that row does not."""
+    context = row(2, "n0", "x")
+    again = [Unknown(index=at, record=None, context=context, replayed=True, reason=IN_DOUBT) for at in (0, 1)]
+    write(tmp_path, rejected(1, "no"), complete=False)
+    write(tmp_path, Unknown(index=0, record=None, context=context, reason="a web page", evidence=EVIDENCE))
+    write(tmp_path, complete=False)
+    write(tmp_path, *again, complete=False)
+    write(tmp_path, *again)
+
+    found = {line["neto_row"]: line["neto_reason"] for line in read(tmp_path, "unknown")}
+    assert {"1": "a web page; odd; very odd; ids in the answer: 7, 8", "2": IN_DOUBT} == found
 
 
 def test_what_was_never_said_is_not_kept(tmp_path: Path) -> None:
