@@ -48,7 +48,7 @@ class Recording:
         self._calls: dict[int, _Noted] = {}
         self._loose: list[Outcome] = []  # outcomes of no call, which the thread has not got yet
         self._busy = False  # it has got some of these
-        self.waiting = 0
+        self.waiting: int = 0
 
     def doubt(self, index: int) -> None:
         """Note that a record is about to be handed to the engine which an earlier run left in doubt."""
