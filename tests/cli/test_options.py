@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -318,25 +319,35 @@ async def test_warnings(run: Any, file: Path) -> None:
     assert 2 == ran.out.count("mind the gap")
 
 
+async def unreachable(store: NetoSandbox, taken: socket.socket) -> None:
+    """End the store, and let nobody else listen at its port: other tests run beside this one."""
+    port = int(store.url.rpartition(":")[2])
+    await store.aclose()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind(("127.0.0.1", port))
+
+
 TROUBLES = [
-    (lambda store: store.aclose(), "The store can't be reached."),
-    (lambda store: store.faults.always(faults.TooManyCalls(60)), "The store asked for a pause"),
-    (lambda store: store.faults.always(faults.HtmlPage()), "The store's answers can't be read; trying one row at a"),
+    (unreachable, "The store can't be reached."),
+    (lambda store, _: store.faults.always(faults.TooManyCalls(60)), "The store asked for a pause"),
+    (lambda store, _: store.faults.always(faults.HtmlPage()), "The store's answers can't be read; trying one row at a"),
 ]
 
 
 @pytest.mark.parametrize(("begin", "says"), TROUBLES)
 async def test_trouble(  # noqa: PLR0917
-    run: Any, store: NetoSandbox, output: Any, file: Path, begin: Callable[[NetoSandbox], Any], says: str
+    run: Any, store: NetoSandbox, output: Any, file: Path, begin: Callable[..., Any], says: str
 ) -> None:
     """While nothing goes on it is said why, and that Ctrl-C stops, which it does without waiting for the store."""
-    if (waits := begin(store)) is not None:
-        await waits
-    await run.start("import", str(file), "--batch-size", "1", store=store, out=output.name, NETO_STORE_URL=store.url)
-    await output.until(says)
-    os.kill(run.process, signal.SIGINT)
-    ran = await run.ended()
-    await output.until("To go on with what is left")
+    url = store.url
+    with socket.socket() as taken:
+        if (waits := begin(store, taken)) is not None:
+            await waits
+        await run.start("import", str(file), "--batch-size", "1", store=store, out=output.name, NETO_STORE_URL=url)
+        await output.until(says)
+        os.kill(run.process, signal.SIGINT)
+        ran = await run.ended()
+        await output.until("To go on with what is left")
 
     assert 4 == ran.code
     assert "Stopping: no more rows are sent." in output.shown

@@ -124,6 +124,7 @@ def test_formats_that_say_enough(form):
     [
         ("%d/%m", "the year, the month and the day"),
         ("%H:%M", "the year, the month and the day"),
+        ("%Y-%m", "the year, the month and the day"),
         ("%d/%m/%Y %I:%M", "needs %p"),
         ("%d/%m/%Y %Z", "can't hold %Z"),
         ("%d/%m/%Y %d", "can't be read"),

@@ -336,6 +336,18 @@ async def test_a_log_that_cannot_be_encoded(store: NetoSandbox, bring: Import, t
     assert ["Invalid", "Added"] == names(await bring([log, {"Notes": "b"}]))
 
 
+async def test_a_log_that_was_added_and_cannot_be_encoded(store: NetoSandbox, bring: Import) -> None:
+    """A log that was added, and whose zone raises now, can't be told to be the same: the source is refused."""
+    log = CustomerLog(notes="a", last_contacted=datetime(2001, 1, 1, tzinfo=timezone.utc))
+    await bring([log])
+    other = CustomerLog(notes="a", last_contacted=datetime(2001, 1, 1, tzinfo=timezone.utc))
+    object.__setattr__(other, "last_contacted", datetime(2001, 1, 1, tzinfo=_Raising(99)))
+
+    with pytest.raises(ConfigurationError, match=r"record 1 of the source .* is another one now"):
+        await bring([other])
+    assert 1 == store.log_count
+
+
 # -- what can't be written ----------------------------------------------------------------------------------------
 
 

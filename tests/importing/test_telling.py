@@ -72,15 +72,17 @@ def test_changes_are_told_now_and_then() -> None:
 
 
 def test_the_end_is_told_once() -> None:
-    """At its end a run is told of at once, and not again by a change before it."""
+    """An end is told at once, whether something has changed or not, and not again by a change before it."""
     clock, told = Clock(), []
     teller = Teller(clock, ImportProgress, told.append)
 
     teller.changed()
     teller.end()
     clock.move(TELL_EVERY)
-
     assert [ImportProgress()] == told
+
+    teller.end()
+    assert 2 == len(told)
 
 
 async def test_the_last_word_is_the_whole(store: NetoSandbox, connect: Any) -> None:
