@@ -61,7 +61,7 @@ from neto_async.sending.sizes import Sizes
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind, encode_fields, fields_of, judge
 
-__all__ = ["UNENCODABLE", "Engine"]
+__all__ = ["Engine"]
 
 SINGLES_TO_A_RUN = 3
 """Calls of the single lane for which a run that waits is owed one: each lane gets at least a quarter of them."""
@@ -80,7 +80,7 @@ GRACE = 0.5
 TURNS_TO_END = 10
 """Turns of the loop in which a call ends whose connection was closed: HTTP libraries take up to four."""
 
-UNENCODABLE = "the log can't be encoded: look at its times and their zones"
+_UNENCODABLE = "the log can't be encoded: look at its times and their zones"
 
 
 @define(eq=False)
@@ -889,7 +889,7 @@ def _not_sent(entry: Entry, stop: Stop) -> NotSent:
 
 def _fault_alone(body: bytes | None, limit: int) -> str | None:
     if body is None:
-        return UNENCODABLE
+        return _UNENCODABLE
     if len(body) > limit:
         return f"the log takes {len(body)} bytes in a call of its own, and max_batch_bytes is {limit}"
     return None
