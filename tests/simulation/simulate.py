@@ -257,7 +257,9 @@ class Schedule:
 
 def simulate(seed: int, *, aloud: bool = False) -> Counter[str]:
     """Play one schedule, compare, and count outcomes and causes; where it fails, say how to play it again."""
-    logging.getLogger("neto_async").setLevel(logging.CRITICAL)
+    log = logging.getLogger("neto_async")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     schedule = Schedule(seed)
     try:
         run(schedule.play)
@@ -266,6 +268,8 @@ def simulate(seed: int, *, aloud: bool = False) -> Counter[str]:
         print(*schedule.watch.tape[-60:], sep="\n")  # noqa: T201 - shown by pytest for a failing test alone
         print(f"replay it: python tests/simulation/simulate.py {seed}")  # noqa: T201
         raise
+    finally:
+        log.setLevel(level)
     if aloud:
         print(*schedule.watch.tape, sep="\n")  # noqa: T201
     return told + Counter(calls=len(schedule.watch.deliveries))
