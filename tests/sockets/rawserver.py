@@ -85,11 +85,15 @@ class Connection:
         self._writer.transport.abort()
 
     async def let_go(self) -> None:
-        """Close the socket, whatever the script has done, and see it closed."""
+        """Close the socket, whatever the script has done, and see it closed; the end of the server hurries it."""
         if not self.ended:
             self._writer.transport.abort()
-        with contextlib.suppress(*GONE):
+        try:
             await self._writer.wait_closed()
+        except asyncio.CancelledError:
+            self._writer.transport.abort()
+        except GONE:
+            pass
 
 
 Script = Callable[[Connection], Awaitable[None]]
