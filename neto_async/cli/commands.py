@@ -35,6 +35,7 @@ from neto_async.importing.mapping import ColumnMapping, field_named
 from neto_async.importing.mapping_times import checked_format, zone_named
 from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
+from neto_async.importing.resuming import check_source
 from neto_async.importing.run import ImportRun
 from neto_async.outcomes import Added, ImportProgress, NotSent, NotSentCause, Statistics, Unknown
 from neto_async.settings import Settings, credentials_from_env
@@ -154,7 +155,7 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
     multiple=True,
     callback=_pairs,
     metavar="FIELD=COLUMN",
-    help="Which column gives a field; COLUMN|COLUMN takes the first that is not empty.",
+    help="Which column gives a field; COLUMN|COLUMN takes the first that is not empty. May be repeated.",
 )
 @click.option(
     "--map-value",
@@ -162,10 +163,15 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
     multiple=True,
     callback=_pairs,
     metavar="FIELD=THEIRS=OURS",
-    help="What a word of another system means; * for every other word.",
+    help="What a word of another system means; * for every other word. May be repeated.",
 )
 @click.option("--timezone", help="Zone of times that name none, such as Australia/Brisbane.")
-@click.option("--date-format", "date_formats", multiple=True, help='Form of times, such as "%d/%m/%Y %H:%M".')
+@click.option(
+    "--date-format",
+    "date_formats",
+    multiple=True,
+    help='Form of times, such as "%d/%m/%Y %H:%M". May be repeated.',
+)
 @click.option(
     "--input-format", type=click.Choice(["csv", "jsonl", "json", "xlsx"]), help="In place of the file's ending."
 )
@@ -436,7 +442,7 @@ def _import(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], optio
     reports = _reports(options.report, rows, plan)
     _show_plan(screen, rows, plan, settings, options)
     if options.dry_run:
-        return _dry_run(plan, options, screen)
+        return _dry_run(LogSource(file=rows, plan=plan), settings, options, screen)
     if options.ask and _left(plan, options, mended=True) and not _agreed():
         screen.say("Nothing was sent.")
         return WRONG_USE
@@ -518,11 +524,18 @@ def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, op
         left=left,
         calls=calls,
         seconds=None if rate is None else 60 * calls / rate,
+        samples=options.dry_run or options.to_sandbox,
         every_fault=options.dry_run,
     )
 
 
-def _dry_run(plan: Plan, options: _Options, screen: Screen) -> int:
+def _dry_run(source: LogSource, settings: Settings, options: _Options, screen: Screen) -> int:
+    plan = source.plan
+    if options.journal is not None:
+        journal = SqliteJournal(options.journal)
+        with journal.reading() as begun, _readable(source.file.name):
+            if begun:
+                asyncio.run(check_source(source, journal, zone=settings.wire_timezone))
     code = SOME_REFUSED if plan.faults else 0
     if options.as_json:
         counts = {"rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults)}

@@ -1,7 +1,8 @@
 """
 What a person sees: the plan, the progress, the summary. May import: outcomes, models, wire.
 
-Texts of customers are shown in the plan's three samples and nowhere else.
+Texts of customers are shown in the plan's three samples and nowhere else, and there only where a person asked to see
+them or sits before a terminal: what else is written may end in a log.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Screen:
         left: int,
         calls: int,
         seconds: float | None,
+        samples: bool,
         every_fault: bool,
     ) -> None:
         """
@@ -110,6 +112,7 @@ class Screen:
             left: Rows to send.
             calls: Calls for them.
             seconds: Time for them at the limit, None without one.
+            samples: Show them off a terminal too.
             every_fault: List all invalid rows.
         """
         matched = [_matched(" | ".join(columns), VENDOR_NAMES[name]) for name, columns in plan.mapping.columns.items()]
@@ -126,7 +129,8 @@ class Screen:
                 "Ignored": ", ".join(plan.ignored) or None,
             }
         )
-        self._samples(plan.samples)
+        if samples or self.console.is_terminal:
+            self._samples(plan.samples)
         self._faults(plan.faults, every=every_fault)
 
     def _samples(self, samples: list[CustomerLog]) -> None:
@@ -265,7 +269,7 @@ class Screen:
         if summary.rows is None:
             end = "The last run did not come to the end of its file: run the same import again."
         else:
-            end = f"The last run came to the end of its file, of {_counted(summary.rows, 'row')}."
+            end = f"A run came to the end of its file, of {_counted(summary.rows, 'row')}."
         begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {_counted(summary.runs, 'run')} so far"
         self._list({"Store": summary.store, "Begun": begun, "Rows": _remembered(summary)})
         self.say(end)

@@ -111,7 +111,7 @@ class JournalSummary:
         created_at: When the first run began.
         runs: Number of runs so far.
         added, rejected, in_doubt: Rows, by what is known of them.
-        rows: Rows of the source, where the last run came to its end; None where it stopped before.
+        rows: Rows of the source, where a run came to its end and no call was made since; else None.
     """
 
     store: str
@@ -233,11 +233,23 @@ class SqliteJournal:
         Raises:
             ConfigurationError: It can't be used.
         """
+        with self.reading() as begun:
+            return self._summed_up() if begun else None
+
+    @contextmanager
+    def reading(self) -> Iterator[bool]:
+        """
+        Have it open without a change to it, for this process alone; False where no import has begun with it.
+
+        Raises:
+            ConfigurationError: It can't be used.
+        """
         if not self._is_there() or not self._path.stat().st_size:
-            return None
+            yield False
+            return
         try:
             self._connect(create=False)
-            return None if self._load() is None else self._summed_up()
+            yield self._load() is not None
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unusable(error) from None
         finally:
@@ -394,7 +406,11 @@ class SqliteJournal:
         store, created_at = self._open.execute("SELECT store, created_at FROM head").fetchone()
         runs = self._open.execute("SELECT count(*) FROM event WHERE kind = ?", (_Kind.BEGAN,)).fetchone()[0]
         states = Counter(known.state for known in self.known())
-        last = self._open.execute("SELECT kind, body FROM event ORDER BY sequence DESC LIMIT 1").fetchone()
+        # A run that was refused, or stopped before its first call, takes nothing back.
+        last = self._open.execute(
+            "SELECT kind, body FROM event WHERE kind IN (?, ?) ORDER BY sequence DESC LIMIT 1",
+            (_Kind.INTENT, _Kind.FINISHED),
+        ).fetchone()
         finished = last is not None and last[0] == _Kind.FINISHED
         return JournalSummary(
             store=store,

@@ -1,25 +1,26 @@
 """
 Going on after an earlier run: which rows are settled, which are sent, and whether the source is still the same.
 
-May import: recorder, journal, wire, models, outcomes, errors, settings.
+May import: journal, items, wire, models, outcomes, errors, settings.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import tzinfo
+from itertools import islice
 from typing import Any
 
 from neto_async.errors import ConfigurationError
-from neto_async.importing.journal import Known, RowState
-from neto_async.importing.recorder import Recorder
+from neto_async.importing.items import read_item
+from neto_async.importing.journal import Journal, Known, RowState
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Outcome, Rejected, Unknown
 from neto_async.settings import InDoubt
 from neto_async.wire import fields_of, fingerprint
 
-__all__ = ["IN_DOUBT", "Resumption"]
+__all__ = ["IN_DOUBT", "Resumption", "check_source"]
 
 READ_AT_ONCE = 2_000
 """Settled rows that are held in memory."""
@@ -32,7 +33,7 @@ class Resumption:
     Compare a source with what earlier runs of it came to, row by row.
 
     Args:
-        recorder: Open, with a journal.
+        known: Gives the next rows that earlier runs have settled, at most so many, by ascending position.
         key: Of the journal's fingerprints.
         zone: The zone that times are sent in.
         in_doubt: What to do with rows in doubt.
@@ -42,7 +43,7 @@ class Resumption:
 
     def __init__(
         self,
-        recorder: Recorder,
+        known: Callable[[int], Awaitable[list[Known]]],
         *,
         key: bytes,
         zone: tzinfo,
@@ -50,7 +51,7 @@ class Resumption:
         retry_rejected: bool,
         doubt: Callable[[int], None],
     ) -> None:
-        self._recorder = recorder
+        self._read = known
         self._key = key
         self._zone = zone
         self._in_doubt = in_doubt
@@ -65,7 +66,7 @@ class Resumption:
 
     async def read(self) -> bool:
         """Read what is known of the next rows; False where nothing more is, and all that follows is new."""
-        self._known.extend(await self._recorder.known(READ_AT_ONCE))
+        self._known.extend(await self._read(READ_AT_ONCE))
         return bool(self._known)
 
     def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
@@ -117,6 +118,36 @@ class Resumption:
         except Exception:  # noqa: BLE001
             # A caller's own tzinfo can raise anything. Such a log can't be encoded either.
             return None
+
+
+async def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> None:
+    """
+    Look whether a run of a source would go on from its journal or refuse to.
+
+    Args:
+        source: All of it, as an import takes it.
+        journal: Open for reading.
+        zone: The zone that times are sent in.
+
+    Raises:
+        ConfigurationError: What the run would raise: a record that was added, or may have been, is gone or another one.
+    """
+    rows = journal.known()
+
+    async def known(most: int) -> list[Known]:
+        return list(islice(rows, most))
+
+    resumption = Resumption(
+        known, key=journal.key, zone=zone, in_doubt=InDoubt.HOLD, retry_rejected=False, doubt=lambda _: None
+    )
+    taken = 0
+    for item in source:
+        if resumption.must_read and not await resumption.read():
+            return
+        log, _, context, _ = read_item(item)
+        resumption.look(taken, log, context)
+        taken += 1
+    await resumption.check_end(taken)
 
 
 _SAID = {RowState.ADDED: "was added by an earlier run", RowState.UNKNOWN: "may have been added by an earlier run"}

@@ -207,7 +207,7 @@ class ImportRun:
         if self._journal is not None:
             self._feed.write_ahead = self._recording
             self._resumption = Resumption(
-                recorder,
+                recorder.known,
                 key=key,
                 zone=settings.wire_timezone,
                 in_doubt=self._in_doubt,

@@ -88,6 +88,48 @@ async def test_dry_run_sends_nothing(run: Any, store: NetoSandbox, tmp_path: Pat
     assert "secret" not in ran.out
 
 
+CHANGED = [
+    (["ann,,x", "bob,,y"], 0, "2 added"),
+    (["ann,,x", "bob,,y", "cyd,,z"], 0, "2 added"),
+    (["bob,,y"], 1, "record 1 of the source (counted from 1) was added by an earlier run, and is another one now"),
+    (["ann,,x", "bob,Completed,y"], 1, "record 2 of the source (counted from 1) was added by an earlier run"),
+    (["ann,,x"], 1, "the source has 1 records now, and record 2 was added by an earlier run"),
+]
+
+
+@pytest.mark.parametrize(("rows", "code", "says"), CHANGED)
+async def test_dry_run_of_a_file_that_a_journal_knows(  # noqa: PLR0917
+    run: Any, store: NetoSandbox, tmp_path: Path, rows: list[str], code: int, says: str
+) -> None:
+    """A dry run says what the run would say: that it goes on, or why it refuses to. The journal stays as it was."""
+    file = tmp_path / "calls.csv"
+    file.write_text(f"{HEADER}ann,,x\nbob,,y\n", encoding="utf-8")
+    journal = tmp_path / "it.journal"
+    command = ("import", str(file), "--journal", str(journal))
+    await run(*command, store=store)
+    before = journal.read_bytes()
+    file.write_text("\n".join([HEADER.strip(), *rows, ""]), encoding="utf-8")
+
+    looked = await run(*command, "--dry-run", store=store)
+
+    assert (code, 2, before) == (looked.code, len(store.calls), journal.read_bytes())
+    assert says in looked.out + looked.err
+    ran = await run(*command, store=store)
+    assert code == ran.code
+
+
+async def test_texts_in_a_log(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+    """Where nobody sits before a terminal, no customer's text is written, unless it was asked for."""
+    file = tmp_path / "calls.csv"
+    file.write_text(f"{HEADER}ann,,secret\n", encoding="utf-8")
+
+    asked = [await run("import", str(file), option, store=store) for option in ("--dry-run", "--sandbox")]
+    ran = await run("import", str(file), store=store)
+
+    assert [0, 0, 0] == [one.code for one in (*asked, ran)]
+    assert [True, True, False] == ["secret" in one.out + one.err for one in (*asked, ran)]
+
+
 async def test_foreign_columns_and_words(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """Columns and words of another system are mapped; a day stays a day, a time goes out in UTC."""
     file = tmp_path / "export.csv"

@@ -228,7 +228,7 @@ JOURNALS = [
         0,
         ["https://www.example.com", "1 run so far", "1 added, 1 refused, 3 in doubt", "did not come to the end"],
     ),
-    (finished, 0, ["1 added, 1 refused, 3 in doubt", "came to the end of its file, of 1,002 rows"]),
+    (finished, 0, ["1 added, 1 refused, 3 in doubt", "A run came to the end of its file, of 1,002 rows."]),
     (empty, 1, ["the journal it.journal is empty: no import has begun with it"]),
     (alien, 1, ["it.journal is not a journal of neto_async; name another file"]),
     (bent, 1, ["the journal it.journal is damaged, so what it says can't be trusted"]),

@@ -45,7 +45,6 @@ class World:
         """Pass a step, at which the process may die; say whether it lives."""
         if self.dies_at == 0:
             self.alive = False
-            self.doubted |= self.intended
         self.dies_at -= 1
         return self.alive
 
@@ -172,6 +171,9 @@ async def run_once(world: World, path: Path, notes: list[str], plan: Run) -> lis
                 if len(outcomes) == plan.leaves_after:
                     break
         outcomes += run.unread if world.alive else ()
+    if not world.alive:
+        # Only now: while the process dies in the loop, its thread may be writing.
+        world.doubted |= world.intended
     check(world, notes, outcomes)
     if world.alive:
         compare(path, outcomes)

@@ -175,7 +175,7 @@ def test_a_write_is_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_summary(path: Path):
-    """A summary counts runs and rows, and knows the source's length only where the last run came to its end."""
+    """A summary counts runs and rows, and knows the source's length where no call was made since its end."""
     fill(path)
     journal = opened(path)
     journal.finish(6)
@@ -184,9 +184,15 @@ def test_summary(path: Path):
     told = SqliteJournal(path).summary()
     assert (STORE, 2, 2, 2, 2, 6) == (told.store, told.runs, told.added, told.rejected, told.in_doubt, told.rows)
     assert told.created_at.tzinfo is not None
-    opened(path).close()
+    journal = opened(path)  # as a run does that is refused then
+    journal.close()
     told = SqliteJournal(path).summary()
-    assert (3, None) == (told.runs, told.rows)
+    assert (3, 6) == (told.runs, told.rows)
+    journal = opened(path)
+    journal.write([intent(1, 6)])
+    journal.close()
+    told = SqliteJournal(path).summary()
+    assert (4, None) == (told.runs, told.rows)
 
 
 def test_summary_of_what_is_no_import(path: Path):
