@@ -23,7 +23,7 @@ def measure(*, quick: bool) -> list[Answer]:
     if "journal" not in inspect.signature(AsyncNetoClient.import_customer_logs).parameters:
         return []
     with running_store() as address, tempfile.TemporaryDirectory() as folder:
-        return [asyncio.run(measure_in(Path(folder), address, *((400, 1) if quick else (20_000, 9))))]
+        return [asyncio.run(measure_in(Path(folder), address, *((400, 1) if quick else (100_000, 7))))]
 
 
 async def measure_in(folder: Path, address: str, records: int, rounds: int) -> Answer:

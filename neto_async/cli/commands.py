@@ -531,11 +531,10 @@ def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, op
 
 def _dry_run(source: LogSource, settings: Settings, options: _Options, screen: Screen) -> int:
     plan = source.plan
-    if options.journal is not None:
+    if options.journal is not None and options.earlier is not None:
         journal = SqliteJournal(options.journal)
-        with journal.reading() as begun, _readable(source.file.name):
-            if begun:
-                asyncio.run(check_source(source, journal, zone=settings.wire_timezone))
+        with journal.reading(), _readable(source.file.name):
+            asyncio.run(check_source(source, journal, zone=settings.wire_timezone))
     code = SOME_REFUSED if plan.faults else 0
     if options.as_json:
         counts = {"rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults)}

@@ -108,8 +108,8 @@ class Journal(Protocol):
         """A name that no other journal has; known once it is open."""
 
     @property
-    def key(self) -> bytes:
-        """The key of its fingerprints, 16 bytes; known once it is open."""
+    def salt(self) -> bytes:
+        """The salt of its fingerprints, at most 16 bytes, known to nobody without it; known once it is open."""
 
     def open(self, store: str) -> None:
         """

@@ -7,7 +7,7 @@ silently as an earlier state, and a lost intent would be a log added twice. Here
 file itself, and every event carries a checksum over itself and the one before; the last one stands in the head as
 well. So what was not synced is rolled back by SQLite, and any other damage is noticed when the file is opened.
 
-The file holds positions, fingerprints (keyed, 16 bytes), states and ids; no text of a customer or of Neto, no API key.
+The file holds positions, fingerprints (salted, 16 bytes), states and ids; no text of a customer or of Neto, no API key.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import secrets
 import sqlite3
 import stat
 import struct
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,12 +44,15 @@ VERSION = 2
 PAGE = 64
 """Calls read at once."""
 
+LOOK_EVERY = 0.1
+"""Seconds after which a write looks again whether the file is where it was. At a store's limit of calls each does."""
+
 _SCHEMA = (
     """
     CREATE TABLE head (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         identity TEXT NOT NULL,
-        key BLOB NOT NULL,
+        salt BLOB NOT NULL,
         store TEXT NOT NULL,
         created_at TEXT NOT NULL,
         sequence INTEGER NOT NULL,
@@ -137,9 +141,10 @@ class SqliteJournal:
         self._file: tuple[int, int] = (0, 0)  # device and inode of what was opened
         self._calls: dict[int, tuple[int, int]] = {}  # sequence and size of the intent of each call under way
         self._identity = ""
-        self._key = b""
+        self._salt = b""
         self._sequence = 0  # of the last event
         self._chain = b""  # its checksum
+        self._looked_at = 0.0  # when the file was last seen where it was
 
     def __repr__(self) -> str:
         return f"SqliteJournal({str(self._path)!r})"
@@ -150,9 +155,9 @@ class SqliteJournal:
         return self._identity
 
     @property
-    def key(self) -> bytes:
-        """The key of its fingerprints; known once it is open."""
-        return self._key
+    def salt(self) -> bytes:
+        """The salt of its fingerprints; known once it is open."""
+        return self._salt
 
     def open(self, store: str) -> None:
         """
@@ -186,13 +191,15 @@ class SqliteJournal:
         for entry in entries:
             if isinstance(entry, Intent):
                 begun[entry.call] = (self._sequence + len(events) + 1, len(entry.rows))
-                first = min(position for position, _ in entry.rows)
+                first, _ = min(entry.rows)
                 events.append(_Event(_Kind.INTENT, first=first, body=_packed(_ROW, entry.rows)))
             else:
                 intent, size = begun.get(entry.call) or self._calls[entry.call]
                 if len(entry.states) != size:
                     raise JournalError(f"{len(entry.states)} states were given for the {size} rows of a call")
                 events.append(_Event(_Kind.END, intent=intent, body=_states(entry)))
+        if time.monotonic() - self._looked_at >= LOOK_EVERY:
+            self._check_there()
         with self._failing():
             self._append(events)
         self._calls.update(begun)
@@ -207,6 +214,7 @@ class SqliteJournal:
         Raises:
             JournalError: It could not be written.
         """
+        self._check_there()
         with self._failing():
             self._append([_Event(_Kind.FINISHED, body=_COUNT.pack(rows))])
 
@@ -293,6 +301,7 @@ class SqliteJournal:
             raise ConfigurationError(
                 f"{self._name} is the journal of an import into {known}, not {store}; name another journal"
             )
+        self._check_there()
         # Also tries whether the file can be written, before anything is sent.
         self._append([_Event(_Kind.BEGAN)])
 
@@ -341,10 +350,10 @@ class SqliteJournal:
         connection = self._open
         if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
             raise self._damaged()
-        head = connection.execute("SELECT identity, key, store, created_at, sequence, chain FROM head").fetchone()
+        head = connection.execute("SELECT identity, salt, store, created_at, sequence, chain FROM head").fetchone()
         store: str
-        self._identity, self._key, store, created_at, sequence, checksum = head
-        self._sequence, self._chain = 0, _root(self._identity, self._key, store, created_at)
+        self._identity, self._salt, store, created_at, sequence, checksum = head
+        self._sequence, self._chain = 0, _root(self._identity, self._salt, store, created_at)
         for row in connection.execute("SELECT sequence, chain, kind, intent, first, body FROM event ORDER BY sequence"):
             self._sequence += 1
             self._chain = _linked(self._chain, self._sequence, _Event(*row[2:]))
@@ -356,14 +365,14 @@ class SqliteJournal:
 
     def _create(self, store: str) -> None:
         created_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._identity, self._key = secrets.token_hex(16), secrets.token_bytes(16)
-        self._sequence, self._chain = 0, _root(self._identity, self._key, store, created_at)
+        self._identity, self._salt = secrets.token_hex(16), secrets.token_bytes(16)
+        self._sequence, self._chain = 0, _root(self._identity, self._salt, store, created_at)
         with self._transaction() as connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             for statement in _SCHEMA:
                 connection.execute(statement)
-            head = (self._identity, self._key, store, created_at, 0, self._chain)
+            head = (self._identity, self._salt, store, created_at, 0, self._chain)
             connection.execute("INSERT INTO head VALUES (1, ?, ?, ?, ?, ?, ?)", head)
 
     def _damaged(self) -> ConfigurationError:
@@ -429,7 +438,6 @@ class SqliteJournal:
             sequence += 1
             checksum = _linked(checksum, sequence, event)
             values += (sequence, *event, checksum)
-        self._check_there()
         # One statement is a transaction by itself. Each more would wait for Python's lock once more, as `execute` would
         # to learn the number of the row.
         self._open.executemany(_INSERT + ", ".join([_VALUES] * len(events)), [values])
@@ -438,7 +446,6 @@ class SqliteJournal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._open
-        self._check_there()
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
@@ -450,6 +457,7 @@ class SqliteJournal:
 
     def _check_there(self) -> None:
         # SQLite writes on into a file that was deleted, and all of it would be lost.
+        self._looked_at = time.monotonic()
         try:
             status = self._path.stat()
         except OSError:
@@ -475,9 +483,9 @@ def _unpacked(form: str, packed: bytes) -> Iterator[tuple[Any, Any]]:
 
 
 def _states(end: End) -> bytes:
-    if all(state is RowState.WITHDRAWN for state, _ in end.states):
-        return b""
-    return _packed(_STATE, end.states)
+    if any(state is not RowState.WITHDRAWN for state, _ in end.states):
+        return _packed(_STATE, end.states)
+    return b""
 
 
 def _known(rows: bytes, states: bytes | None) -> Iterator[Known]:
@@ -491,8 +499,8 @@ def _known(rows: bytes, states: bytes | None) -> Iterator[Known]:
             yield Known(position, fingerprint, RowState(state), log_id)
 
 
-def _root(identity: str, key: bytes, store: str, created_at: str) -> bytes:
-    parts = (identity.encode(), key, store.encode(), created_at.encode())
+def _root(identity: str, salt: bytes, store: str, created_at: str) -> bytes:
+    parts = (identity.encode(), salt, store.encode(), created_at.encode())
     return hashlib.blake2b(b"\0".join(part.hex().encode() for part in parts), digest_size=16).digest()
 
 

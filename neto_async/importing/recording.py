@@ -14,7 +14,7 @@ from neto_async.importing.journal import End, Intent, RowState
 from neto_async.importing.recorder import Recorder
 from neto_async.outcomes import Added, Evidence, NotSent, Outcome, Rejected, Unknown
 from neto_async.sending.feeds import Entry
-from neto_async.wire import fingerprint
+from neto_async.wire import make_fingerprint
 
 __all__ = ["Recording"]
 
@@ -33,16 +33,16 @@ class Recording:
 
     Args:
         recorder: Writes.
-        key: Of the journal's fingerprints.
+        salt: Of the journal's fingerprints.
         hand_on: Takes outcomes that have been written down.
 
     Attributes:
         waiting: Number of outcomes that are not handed on yet, those of calls under way left out.
     """
 
-    def __init__(self, recorder: Recorder, key: bytes, hand_on: Callable[[Sequence[Outcome]], None]) -> None:
+    def __init__(self, recorder: Recorder, salt: bytes, hand_on: Callable[[Sequence[Outcome]], None]) -> None:
         self._recorder = recorder
-        self._key = key
+        self._fingerprint = make_fingerprint(salt)
         self._hand_on = hand_on
         self._doubted: set[int] = set()  # indexes of records without an outcome that an earlier run left in doubt
         self._calls: dict[int, _Noted] = {}
@@ -56,7 +56,7 @@ class Recording:
 
     async def intend(self, call: int, entries: Sequence[Entry]) -> bool:
         """Have a call noted before it leaves; False where that failed."""
-        rows = tuple([(entry.index, fingerprint(entry.fields, key=self._key)) for entry in entries])
+        rows = tuple([(entry.index, self._fingerprint(entry.fields)) for entry in entries])
         # Before it is on disk: a loop that is torn down cancels whoever waits for that, and the end must follow.
         self._calls[call] = _Noted([index for index, _ in rows])
         if await self._recorder.intend(Intent(call=call, rows=rows)):
@@ -108,7 +108,7 @@ class Recording:
         self._recorder.record(outcomes, end, written)
 
 
-_STATES: dict[type, RowState] = {Rejected: RowState.REJECTED, Unknown: RowState.UNKNOWN}
+_STATES: dict[type, tuple[RowState, int]] = {Rejected: (RowState.REJECTED, 0), Unknown: (RowState.UNKNOWN, 0)}
 """Of records that were not added; those with another outcome were certainly not saved, and may go again."""
 
 _MAY_GO_AGAIN = (RowState.WITHDRAWN, 0)
@@ -116,14 +116,13 @@ _MAY_GO_AGAIN = (RowState.WITHDRAWN, 0)
 
 def _states(noted: _Noted) -> tuple[tuple[RowState, int], ...]:
     """Say what became of each record of a call, in its order; one without an outcome was put back."""
-    state_of = {outcome.index: _state(outcome) for outcome in noted.outcomes}
+    state_of = {
+        outcome.index: (RowState.ADDED, outcome.log_id)
+        if isinstance(outcome, Added)
+        else _STATES.get(type(outcome), _MAY_GO_AGAIN)
+        for outcome in noted.outcomes
+    }
     return tuple([state_of.get(index, _MAY_GO_AGAIN) for index in noted.indexes])
-
-
-def _state(outcome: Outcome) -> tuple[RowState, int]:
-    if isinstance(outcome, Added):
-        return RowState.ADDED, outcome.log_id
-    return _STATES.get(type(outcome), RowState.WITHDRAWN), 0
 
 
 def _still_in_doubt(outcome: Outcome) -> Outcome:

@@ -18,7 +18,7 @@ from neto_async.importing.journal import Journal, Known, RowState
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Outcome, Rejected, Unknown
 from neto_async.settings import InDoubt
-from neto_async.wire import fields_of, fingerprint
+from neto_async.wire import fields_of, make_fingerprint
 
 __all__ = ["IN_DOUBT", "Resumption", "check_source"]
 
@@ -34,7 +34,7 @@ class Resumption:
 
     Args:
         known: Gives the next rows that earlier runs have settled, at most so many, by ascending position.
-        key: Of the journal's fingerprints.
+        salt: Of the journal's fingerprints.
         zone: The zone that times are sent in.
         in_doubt: What to do with rows in doubt.
         retry_rejected: Send rows again that were refused and have not changed since.
@@ -45,14 +45,14 @@ class Resumption:
         self,
         known: Callable[[int], Awaitable[list[Known]]],
         *,
-        key: bytes,
+        salt: bytes,
         zone: tzinfo,
         in_doubt: InDoubt,
         retry_rejected: bool,
         doubt: Callable[[int], None],
     ) -> None:
         self._read = known
-        self._key = key
+        self._fingerprint_of = make_fingerprint(salt)
         self._zone = zone
         self._in_doubt = in_doubt
         self._retry_rejected = retry_rejected
@@ -114,7 +114,7 @@ class Resumption:
 
     def _fingerprint(self, log: CustomerLog) -> bytes | None:
         try:
-            return fingerprint(fields_of(log, zone=self._zone), key=self._key)
+            return self._fingerprint_of(fields_of(log, zone=self._zone))
         except Exception:  # noqa: BLE001
             # A caller's own tzinfo can raise anything. Such a log can't be encoded either.
             return None
@@ -138,7 +138,7 @@ async def check_source(source: Iterable[object], journal: Journal, *, zone: tzin
         return list(islice(rows, most))
 
     resumption = Resumption(
-        known, key=journal.key, zone=zone, in_doubt=InDoubt.HOLD, retry_rejected=False, doubt=lambda _: None
+        known, salt=journal.salt, zone=zone, in_doubt=InDoubt.HOLD, retry_rejected=False, doubt=lambda _: None
     )
     taken = 0
     for item in source:

@@ -202,13 +202,13 @@ class ImportRun:
         recorder = Recorder(self._journal, self._reports, self._on_broken)
         await recorder.open(settings.store_url)
         self._recorder = recorder
-        key = b"" if self._journal is None else self._journal.key
-        self._recording = Recording(recorder, key, self._hand_on)
+        salt = b"" if self._journal is None else self._journal.salt
+        self._recording = Recording(recorder, salt, self._hand_on)
         if self._journal is not None:
             self._feed.write_ahead = self._recording
             self._resumption = Resumption(
                 recorder.known,
-                key=key,
+                salt=salt,
                 zone=settings.wire_timezone,
                 in_doubt=self._in_doubt,
                 retry_rejected=self._retry_rejected,

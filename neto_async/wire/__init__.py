@@ -19,7 +19,7 @@ from neto_async.wire.encoding import (
     encode_batch,
     encode_fields,
     fields_of,
-    fingerprint,
+    make_fingerprint,
     request_headers,
 )
 from neto_async.wire.verdicts import Verdict, VerdictKind, judge
@@ -33,7 +33,7 @@ __all__ = [
     "encode_batch",
     "encode_fields",
     "fields_of",
-    "fingerprint",
     "judge",
+    "make_fingerprint",
     "request_headers",
 ]

@@ -29,7 +29,7 @@ __all__ = [
     "encode_batch",
     "encode_fields",
     "fields_of",
-    "fingerprint",
+    "make_fingerprint",
     "request_headers",
 ]
 
@@ -50,6 +50,8 @@ VENDOR_NAMES = {
 
 Fields: TypeAlias = dict[str, str]
 """A log as it is sent: the vendor's names, in the vendor's order, and the texts under them. What is absent has none."""
+
+_WHOLE = len(VENDOR_NAMES)
 
 _MEDIA_TYPES = {WireFormat.JSON: "application/json", WireFormat.XML: "application/xml"}
 
@@ -104,29 +106,27 @@ def encode_batch(records: Sequence[CustomerLog], wire_format: WireFormat, *, zon
     return encode_fields([fields_of(record, zone=zone) for record in records], wire_format)
 
 
-def fingerprint(fields: Fields, *, key: bytes) -> bytes:
+def make_fingerprint(salt: bytes) -> Callable[[Fields], bytes]:
     """
-    Return 16 bytes that tell one log, as it is sent, from another, and nothing of what stands in it.
+    Make the function that gives 16 bytes for a log, as it is sent: they tell it from another, and nothing of its texts.
 
-    The same for JSON and XML, and for whichever library writes them. Journals keep it, so it must not change from one
-    release to the next.
+    They are the same for JSON and XML, and for whichever library writes them. Journals keep them, so they must not
+    change from one release to the next.
 
     Args:
-        fields: The log, as `fields_of` gives it.
-        key: At most 64 bytes. Without it nobody can try out which text makes a fingerprint.
+        salt: At most 16 bytes. Without it nobody can try out which text makes a fingerprint.
     """
-    # A model takes no U+0000. A whole log makes eight parts; another has its names before its texts and makes an odd
-    # number. So two logs that differ never make the same text.
-    texts = fields.values()
-    parts = texts if len(fields) == len(VENDOR_NAMES) else [*fields, "", *texts]
-    hashed = _keyed(key).copy()
-    hashed.update("\0".join(parts).encode())
-    return hashed.digest()
+    start = hashlib.blake2b(digest_size=16, salt=salt).copy
 
+    def fingerprint(fields: Fields) -> bytes:
+        # A model takes no U+0000. A whole log makes eight parts; another has its names before its texts and makes an
+        # odd number. So two logs that differ never make the same text.
+        texts = fields.values()
+        hashed = start()
+        hashed.update("\0".join(texts if len(fields) == _WHOLE else [*fields, "", *texts]).encode())
+        return hashed.digest()
 
-@lru_cache(maxsize=16)
-def _keyed(key: bytes) -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=16, key=key)
+    return fingerprint
 
 
 def _dump_with_json(document: object) -> bytes:

@@ -54,7 +54,7 @@ def opened(path: Path, store: str = STORE) -> SqliteJournal:
 def read(path: Path) -> tuple[str, bytes, list[Known]]:
     journal = opened(path)
     try:
-        return journal.identity, journal.key, list(journal.known())
+        return journal.identity, journal.salt, list(journal.known())
     finally:
         journal.close()
 
@@ -83,15 +83,15 @@ def fill(path: Path, calls: int = 3, size: int = 2) -> list[Known]:
 
 
 def test_what_was_written_is_there_after_opening_again(path: Path):
-    """Identity, key and each row's state come back; a call without an end leaves its rows in doubt."""
+    """Identity, salt and each row's state come back; a call without an end leaves its rows in doubt."""
     journal = opened(path)
     journal.write([intent(1, 5, 3), intent(2, 0)])
     journal.write([end(1, ADDED, REJECTED)])
-    identity, key = journal.identity, journal.key
+    identity, salt = journal.identity, journal.salt
     journal.close()
 
-    assert (identity, key, [known(0, UNKNOWN), known(3, REJECTED), known(5, ADDED, 1)]) == read(path)
-    assert 16 == len(key)
+    assert (identity, salt, [known(0, UNKNOWN), known(3, REJECTED), known(5, ADDED, 1)]) == read(path)
+    assert 16 == len(salt)
 
 
 def test_an_intent_and_its_end_may_share_a_write(path: Path):
@@ -404,8 +404,10 @@ def test_a_killed_process_leaves_no_lock(path: Path):
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "moved"])
-def test_a_file_that_goes_away(path: Path, how: str):
-    """Once the file is not where it was nothing is written any more, since a later run would not see it."""
+def test_a_file_that_goes_away(path: Path, how: str, monkeypatch: pytest.MonkeyPatch):
+    """Once the file is seen not to be where it was nothing is written any more, since a later run would not see it."""
+    now = 5.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
     journal = opened(path)
     journal.write([intent(1, 0)])
     match how:
@@ -417,6 +419,7 @@ def test_a_file_that_goes_away(path: Path, how: str):
         case _:
             path.rename(path.with_name("elsewhere"))
 
+    now += 2 * journal_sqlite.LOOK_EVERY
     with pytest.raises(JournalError, match=r"import\.db was moved or deleted"):
         journal.write([intent(2, 1)])
     with pytest.raises(JournalError, match="was moved or deleted"):
@@ -523,7 +526,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, tuple[str, b
     fill(path, calls=24, size=60)
     journal = opened(path)
     journal.write([intent(1, 90000)])
-    said = journal.identity, journal.key, list(journal.known())
+    said = journal.identity, journal.salt, list(journal.known())
     journal.close()
     return path.read_bytes(), said
 
@@ -629,8 +632,8 @@ def test_events_taken_away(path: Path, whole: Any):
         "UPDATE event SET first = first + 1 WHERE sequence = 2",
         "UPDATE head SET sequence = sequence - 1",
         "UPDATE head SET store = 'https://elsewhere.example'",
-        "UPDATE head SET key = x'00'",
-        "UPDATE head SET key = 'text'",
+        "UPDATE head SET salt = x'00'",
+        "UPDATE head SET salt = 'text'",
         "UPDATE head SET identity = x'ff'",
         "UPDATE head SET identity = CAST(x'ff' AS TEXT)",
         "DROP TABLE head",

@@ -38,7 +38,7 @@ class Paper:
 
 def noting() -> tuple[Paper, Recording, list[Outcome]]:
     paper, told = Paper(), list[Outcome]()
-    return paper, Recording(cast("Recorder", paper), b"key", told.extend), told
+    return paper, Recording(cast("Recorder", paper), b"salt", told.extend), told
 
 
 def fate(kind: Any, index: int, **more: Any) -> Outcome:

@@ -129,7 +129,7 @@ class SlowJournal:
     """Knows nothing, and says so only when it may."""
 
     identity = "mine"
-    key = bytes(16)
+    salt = bytes(16)
 
     def __init__(self) -> None:
         self.asked = threading.Event()

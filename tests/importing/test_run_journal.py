@@ -582,7 +582,7 @@ class MemoryJournal:
     """Notes what it was told, and how many logs the store had then."""
 
     identity = "mine"
-    key = bytes(16)
+    salt = bytes(16)
 
     def __init__(self, store: NetoSandbox) -> None:
         self.told: list[tuple[str, int]] = []
