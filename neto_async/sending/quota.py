@@ -23,8 +23,9 @@ __all__ = ["Quota", "Unlimited", "Window", "quota_for"]
 WINDOW = 60.0
 """Seconds of the vendor's window: "500 requests per minute" (developers.maropost.com, read 2026-11)."""
 
-CATCH_UP = 0.1
-"""Part of the spacing that a late timer may catch up with at the next call; else each lateness would add up."""
+LATE = 0.02
+"""Seconds that a call may begin late and be caught up with by the next, at most half the spacing; else the lateness of
+each timer would add up. More would let an import that had to wait for a slot take it back from those it waited for."""
 
 
 class Quota(Protocol):
@@ -109,7 +110,10 @@ class Window:
         """Count a call that begins."""
         self._under_way += 1
         if spaced:
-            self._spaced_at = max(self._spaced_at, now - CATCH_UP * self._spacing) + self._spacing
+            late = now - self._spaced_at
+            # By more than the spacing no timer is late: there was nothing to send.
+            caught_up = min(late, LATE, self._spacing / 2) if late < self._spacing else 0.0
+            self._spaced_at = now - caught_up + self._spacing
 
     def end(self, now: float) -> None:
         """Give the call's place back a window from now."""
