@@ -458,7 +458,7 @@ async def _connect(  # noqa: PLR0917
     screen: Screen,
 ) -> int:
     again = None if options.journal is None else shlex.join(["neto-async", *sys.argv[1:]])
-    stopper = _Stopper(screen, again)
+    stopper = _Stopper(screen, again, options.report)
     async with AsyncExitStack() as stack:
         stack.enter_context(stopper.listening())
         if store is not None:
@@ -629,6 +629,8 @@ def _why(outcome: NotSent) -> str:
     match outcome.cause:
         case NotSentCause.GAVE_UP:
             return "the store could not be reached, however often it was tried"
+        case NotSentCause.KEY_REFUSED:
+            return f"{outcome.cause}: mend NETO_API_KEY, or NETO_USERNAME"
         case NotSentCause.IN_DOUBT | NotSentCause.WRONG_ADDRESS:
             return outcome.reason  # which ends in what was wrong with the answer, in our words
         case cause:
@@ -711,10 +713,12 @@ class _Stopper:
     Attributes:
         screen: Where it is said.
         again: The command that goes on; None without a journal.
+        report: Where the reports are; None without.
     """
 
     screen: Screen
     again: str | None
+    report: Path | None
     _run: ImportRun | None = None
     _asked: bool = False
 
@@ -744,7 +748,7 @@ class _Stopper:
     def _hear(self, number: int) -> None:
         if self._asked and number == signal.SIGINT:
             with suppress(OutputError):
-                self.screen.ended_at_once(self.again)
+                self.screen.ended_at_once(self.again, report=self.report)
             os._exit(STOPPED)
         if not self._asked:
             self._asked = True

@@ -252,10 +252,12 @@ class Screen:
         )
         self.say(f"Stopping: no more rows are sent{awaited if in_flight else ''}.")
 
-    def ended_at_once(self, again: str | None) -> None:
+    def ended_at_once(self, again: str | None, *, report: Path | None) -> None:
         """Say so, and what to do next, when nothing is awaited any more; ``again`` where a journal is kept."""
         self._end_bar()
         self.say("\nEnded at once: the rows of the calls under way may be in the store or not.")
+        if report is not None:
+            self.say(f"Reports: {report}, as far as it came; rows without an outcome are in none of them.")
         if again is not None:
             self._go_on_with(again)
 

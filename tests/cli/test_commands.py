@@ -209,6 +209,7 @@ async def test_why_rows_are_in_doubt(run: Any, store: NetoSandbox, calls: Path) 
 @pytest.mark.parametrize(
     ("cause", "says"),
     [
+        (NotSentCause.KEY_REFUSED, "the store refused the API key: mend NETO_API_KEY, or NETO_USERNAME"),
         (NotSentCause.GAVE_UP, "the store could not be reached, however often it was tried"),
         (NotSentCause.IN_DOUBT, "what was wrong with the answers"),
         (NotSentCause.WRONG_ADDRESS, "what was wrong with the answers"),

@@ -130,7 +130,7 @@ async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Any, file: Path) -
 
 async def test_a_request_before_the_run(store: NetoSandbox, connect: Any, capsys: Any) -> None:
     """What is asked for while the client is made stops the run as soon as there is one. White-box."""
-    stopper = commands._Stopper(Screen(), None)
+    stopper = commands._Stopper(Screen(), None, None)
     with stopper.listening():
         os.kill(os.getpid(), signal.SIGTERM)
         while not stopper._asked:  # noqa: ASYNC110 - the loop hears of it in its own time
@@ -195,8 +195,8 @@ async def test_requests_to_end(run: Any, store: NetoSandbox, file: Path) -> None
 
 
 async def test_ctrl_c_without_a_journal(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
-    """Where nothing is remembered, no command is said to go on."""
-    await begun(run, store, file, "--no-journal", terminal=terminal.name, TERM="xterm")
+    """Where nothing is remembered, no command is said to go on; reports are said not to be whole."""
+    await begun(run, store, file, "--no-journal", "--report", str(file.with_name("out")), terminal=terminal.name, TERM="xterm")
     for waits_for in ("Stopping: ", "Ended at once"):
         terminal.type(CTRL_C)
         await terminal.until(waits_for)
@@ -204,3 +204,4 @@ async def test_ctrl_c_without_a_journal(run: Any, store: NetoSandbox, terminal: 
 
     assert 4 == ran.code
     assert "To go on" not in terminal.shown
+    assert "as far as it came; rows without an outcome are in none of them." in " ".join(terminal.shown.split())
