@@ -196,7 +196,8 @@ async def test_requests_to_end(run: Any, store: NetoSandbox, file: Path) -> None
 
 async def test_ctrl_c_without_a_journal(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """Where nothing is remembered, no command is said to go on; reports are said not to be whole."""
-    await begun(run, store, file, "--no-journal", "--report", str(file.with_name("out")), terminal=terminal.name, TERM="xterm")
+    words = ("--no-journal", "--report", str(file.with_name("out")))
+    await begun(run, store, file, *words, terminal=terminal.name, TERM="xterm")
     for waits_for in ("Stopping: ", "Ended at once"):
         terminal.type(CTRL_C)
         await terminal.until(waits_for)
