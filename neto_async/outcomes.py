@@ -137,13 +137,18 @@ class _Fate:
         replayed: True where an earlier run settled it, and its journal says so again.
     """
 
-    safe_to_resend: ClassVar[bool]
+    _safe: ClassVar[bool]
 
     index: int
     record: CustomerLog | Mapping[str, Any] | None = field(repr=False)
     context: Any = field(default=None, repr=False)
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
     replayed: bool = False
+
+    @property
+    def safe_to_resend(self) -> bool:
+        """Whether sending the record again can't put it into the store twice."""
+        return self._safe
 
 
 @frozen(kw_only=True)
@@ -156,7 +161,7 @@ class Added(_Fate):
         warnings: Neto's warnings for the whole call; with several records in it they may concern a neighbour.
     """
 
-    safe_to_resend: ClassVar[bool] = False
+    _safe: ClassVar[bool] = False
 
     log_id: int
     warnings: tuple[str, ...] = field(default=(), repr=False)
@@ -171,7 +176,7 @@ class Rejected(_Fate):
         messages: Neto's own words; empty where replayed, since a journal keeps no texts.
     """
 
-    safe_to_resend: ClassVar[bool] = True
+    _safe: ClassVar[bool] = True
 
     messages: tuple[str, ...] = field(default=(), repr=False)
 
@@ -185,7 +190,7 @@ class Invalid(_Fate):
         errors: What is wrong, a sentence for each fault: field, limit and position, never the value.
     """
 
-    safe_to_resend: ClassVar[bool] = True
+    _safe: ClassVar[bool] = True
 
     errors: tuple[str, ...]
 
@@ -195,17 +200,23 @@ class NotSent(_Fate):
     """
     The record was certainly not saved, and can be sent again as it is.
 
+    With the cause `NotSentCause.SOURCE_CHANGED` that is not so: the source is another one than its journal knows, and
+    an earlier run may have added the record when it stood at another place.
+
     Attributes:
         reason: What stood in the way; holds Neto's own words where a refusal stopped the run.
         cause: The same as one of a few constants.
         retry_after: Seconds until the store takes calls again, where it said so.
     """
 
-    safe_to_resend: ClassVar[bool] = True
-
     reason: str = field(repr=False)
     cause: NotSentCause
     retry_after: float | None = None
+
+    @property
+    def safe_to_resend(self) -> bool:
+        """Whether sending the record again can't put it into the store twice."""
+        return self.cause is not NotSentCause.SOURCE_CHANGED
 
 
 @frozen(kw_only=True)
@@ -218,7 +229,7 @@ class Unknown(_Fate):
         evidence: What the answer said, if there was one.
     """
 
-    safe_to_resend: ClassVar[bool] = False
+    _safe: ClassVar[bool] = False
 
     reason: str
     evidence: Evidence = field(factory=Evidence)

@@ -65,8 +65,21 @@ def unknown(index=0, **more):
 MAKERS = [added, rejected, invalid, not_sent, unknown]
 
 
+def of_another_source(index=0):
+    cause = NotSentCause.SOURCE_CHANGED
+    return NotSent(index=index, record=LOG, reason=cause, cause=cause)
+
+
 @pytest.mark.parametrize(
-    ("make", "safe"), [(added, False), (rejected, True), (invalid, True), (not_sent, True), (unknown, False)]
+    ("make", "safe"),
+    [
+        (added, False),
+        (rejected, True),
+        (invalid, True),
+        (not_sent, True),
+        (of_another_source, False),
+        (unknown, False),
+    ],
 )
 def test_safe_to_resend(make, safe):
     """Only what is in the store, or may be, is unsafe to send again; the error says the same."""

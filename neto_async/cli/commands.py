@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from importlib import resources
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
 import click
@@ -290,7 +290,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         "max_concurrency": max_concurrency,
         "requests_per_minute": rate,
     }
-    ask = not yes and not to_sandbox and file != "-" and _at_a_terminal()
+    ask = not yes and not to_sandbox and file != "-" and _at_a_terminal(sys.stderr if as_json else sys.stdout)
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
     options = _Options(
@@ -369,9 +369,10 @@ def _beside(file: str, *, to_sandbox: bool) -> Path | None:
     return Path(f"{file}.{host or 'store'}.journal")
 
 
-def _at_a_terminal() -> bool:
+def _at_a_terminal(shown: TextIO | None) -> bool:
+    """Say whether somebody reads what is shown and can answer."""
     # A stream that was closed before the command began is None.
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, shown))
 
 
 def _opened(file: str) -> Any:
@@ -443,7 +444,7 @@ def _import(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], optio
     _show_plan(screen, rows, plan, settings, options)
     if options.dry_run:
         return _dry_run(LogSource(file=rows, plan=plan), settings, options, screen)
-    if options.ask and _left(plan, options, mended=True) and not _agreed():
+    if options.ask and _left(plan, options, mended=True) and not _agreed(options):
         screen.say("Nothing was sent.")
         return WRONG_USE
     return asyncio.run(_connect(client, store, LogSource(file=rows, plan=plan), reports, options, screen))
@@ -469,9 +470,9 @@ async def _connect(  # noqa: PLR0917
         return await _send(neto, source, reports, options, stopper)
 
 
-def _agreed() -> bool:
+def _agreed(options: _Options) -> bool:
     try:
-        return click.confirm(QUESTION)
+        return click.confirm(QUESTION, err=options.as_json)
     except click.Abort:  # Ctrl-C, or the end of the input: the cursor still stands behind the question
         click.echo()
         return False
@@ -534,7 +535,10 @@ def _dry_run(source: LogSource, settings: Settings, options: _Options, screen: S
     if options.journal is not None and options.earlier is not None:
         journal = SqliteJournal(options.journal)
         with journal.reading(), _readable(source.file.name):
-            asyncio.run(check_source(source, journal, zone=settings.wire_timezone))
+            try:
+                check_source(source, journal, zone=settings.wire_timezone)
+            finally:
+                source.file.check_unchanged()
     code = SOME_REFUSED if plan.faults else 0
     if options.as_json:
         counts = {"rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults)}
@@ -584,6 +588,7 @@ async def _send(
             to_sandbox=options.to_sandbox,
             error=error,
             again=stopper.again,
+            changed=progress.stop_reason == NotSentCause.SOURCE_CHANGED,
         )
         if options.as_json:
             screen.tell(_summary(progress, causes, options, seconds=seconds, error=error, code=code))

@@ -1,8 +1,8 @@
 """
 What a person sees: the plan, the progress, the summary. May import: outcomes, models, wire.
 
-Texts of customers are shown in the plan's three samples and nowhere else, and there only where a person asked to see
-them or sits before a terminal: what else is written may end in a log.
+Texts of customers are shown in the plan's three samples, and may stand in Neto's warnings. Samples are shown where a
+person asked to see them or sits before a terminal, warnings at a terminal: what else is written may end in a log.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Screen:
         self.console: _Console = _Console(stderr=stderr)
         self._bar: Progress | None = None  # while it is on the screen
 
+    @property
+    def _is_read_at_once(self) -> bool:
+        # What rich says may come from the environment, as for a log that takes colours.
+        return self.console.file.isatty()
+
     def say(self, text: str = "") -> None:
         """Write a line, as it stands."""
         self._print(text, markup=False, soft_wrap=not self.console.is_terminal)
@@ -129,7 +134,7 @@ class Screen:
                 "Ignored": ", ".join(plan.ignored) or None,
             }
         )
-        if samples or self.console.is_terminal:
+        if samples or self._is_read_at_once:
             self._samples(plan.samples)
         self._faults(plan.faults, every=every_fault)
 
@@ -193,10 +198,14 @@ class Screen:
         return show
 
     def warnings(self, added: Added) -> None:
-        """Show the warnings of a call, once."""
+        """Show the warnings of a call, once; at a terminal alone, since they may hold what was sent."""
         attempt = added.attempts[-1]
         neighbour = "; they may concern any of its rows" if attempt.records > 1 else ""
-        self.say(f"Neto warns on call {attempt.call} ({_counted(attempt.records, 'row')}{neighbour}):")
+        on = f"Neto warns on call {attempt.call} ({_counted(attempt.records, 'row')}{neighbour})"
+        if not self._is_read_at_once:
+            self.say(f"{on}. What it says is in added.csv, with --report DIR.")
+            return
+        self.say(f"{on}:")
         for warning in added.warnings:
             self.say(f"  {warning}")
 
@@ -210,10 +219,23 @@ class Screen:
         to_sandbox: bool,
         error: str | None,
         again: str | None,
+        changed: bool,
     ) -> None:
-        """Say what became of the rows, and what to do next; ``again`` where a journal is kept."""
+        """
+        Say what became of the rows, and what to do next.
+
+        Args:
+            progress: How many have which fate.
+            reasons: Why rows were not sent or are in doubt, in sentences.
+            seconds: How long it took.
+            report: Where the reports are.
+            to_sandbox: It was a store on this machine.
+            error: What stopped the run.
+            again: The command that goes on, where a journal is kept.
+            changed: The journal knows another file than this.
+        """
         self.say(f"\n{_counted(progress.finished, 'row')} in {_counted(progress.calls, 'call')}, {seconds:.1f} s")
-        self._counts(progress)
+        self._counts(progress, changed=changed)
         if progress.replayed:
             sent = "" if progress.calls else ": nothing was sent"
             were = "was" if progress.replayed == 1 else "were"
@@ -231,18 +253,20 @@ class Screen:
             self.say(
                 "Rows that may be there are held back: look in the store; if none is, --in-doubt resend adds them."
             )
-        if again is not None and stopped:
+        if again is not None and stopped and not changed:
             self._go_on_with(again)
         elif again is None and progress.added and not to_sandbox:
             self.say("No journal was kept: importing the file again adds every row again.")
 
-    def _counts(self, progress: ImportProgress) -> None:
+    def _counts(self, progress: ImportProgress, *, changed: bool) -> None:
         table = Table.grid(padding=(0, 2))
         table.add_column(justify="right")
         for name, (colour, meaning) in LABELS.items():
             count = getattr(progress, name)
             if count or name == "added":
-                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
+                unsure = changed and name == "not_sent"
+                said = "not sent this time; an earlier run may have added them" if unsure else meaning
+                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), said)
         self._print(table)
 
     def stopping(self, in_flight: int) -> None:
@@ -271,7 +295,7 @@ class Screen:
         if summary.rows is None:
             end = "The last run did not come to the end of its file: run the same import again."
         else:
-            end = f"A run came to the end of its file, of {_counted(summary.rows, 'row')}."
+            end = f"The last run came to the end of its file, of {_counted(summary.rows, 'row')}."
         begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {_counted(summary.runs, 'run')} so far"
         self._list({"Store": summary.store, "Begun": begun, "Rows": _remembered(summary)})
         self.say(end)

@@ -17,7 +17,10 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from attrs import frozen
 
-__all__ = ["End", "Entry", "Intent", "Journal", "Known", "PastCall", "RowState", "fold"]
+__all__ = ["READ_AT_ONCE", "End", "Entry", "Intent", "Journal", "Known", "PastCall", "RowState", "fold"]
+
+READ_AT_ONCE = 2_000
+"""Rows that earlier runs have settled and that are held in memory."""
 
 
 class RowState(IntEnum):

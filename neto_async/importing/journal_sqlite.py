@@ -18,7 +18,6 @@ import secrets
 import sqlite3
 import stat
 import struct
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,9 +42,6 @@ VERSION = 2
 
 PAGE = 64
 """Calls read at once."""
-
-LOOK_EVERY = 0.1
-"""Seconds after which a write looks again whether the file is where it was. At a store's limit of calls each does."""
 
 _SCHEMA = (
     """
@@ -115,7 +111,7 @@ class JournalSummary:
         created_at: When the first run began.
         runs: Number of runs so far.
         added, rejected, in_doubt: Rows, by what is known of them.
-        rows: Rows of the source, where a run came to its end and no call was made since; else None.
+        rows: Rows of the source, where the last run came to its end; None where it stopped before.
     """
 
     store: str
@@ -144,7 +140,6 @@ class SqliteJournal:
         self._salt = b""
         self._sequence = 0  # of the last event
         self._chain = b""  # its checksum
-        self._looked_at = 0.0  # when the file was last seen where it was
 
     def __repr__(self) -> str:
         return f"SqliteJournal({str(self._path)!r})"
@@ -198,8 +193,6 @@ class SqliteJournal:
                 if len(entry.states) != size:
                     raise JournalError(f"{len(entry.states)} states were given for the {size} rows of a call")
                 events.append(_Event(_Kind.END, intent=intent, body=_states(entry)))
-        if time.monotonic() - self._looked_at >= LOOK_EVERY:
-            self._check_there()
         with self._failing():
             self._append(events)
         self._calls.update(begun)
@@ -214,7 +207,6 @@ class SqliteJournal:
         Raises:
             JournalError: It could not be written.
         """
-        self._check_there()
         with self._failing():
             self._append([_Event(_Kind.FINISHED, body=_COUNT.pack(rows))])
 
@@ -223,7 +215,7 @@ class SqliteJournal:
         Say what stands in the file, without a change to it.
 
         Raises:
-            ConfigurationError: There is none, it is damaged, or an import is using it now.
+            ConfigurationError: There is none, it is damaged, or another process is using it now.
         """
         if not self._is_there():
             raise ConfigurationError(f"there is no journal {self._name}")
@@ -248,6 +240,8 @@ class SqliteJournal:
     def reading(self) -> Iterator[bool]:
         """
         Have it open without a change to it, for this process alone; False where no import has begun with it.
+
+        What a crash left half written is taken back, as each opening of the file does.
 
         Raises:
             ConfigurationError: It can't be used.
@@ -301,7 +295,6 @@ class SqliteJournal:
             raise ConfigurationError(
                 f"{self._name} is the journal of an import into {known}, not {store}; name another journal"
             )
-        self._check_there()
         # Also tries whether the file can be written, before anything is sent.
         self._append([_Event(_Kind.BEGAN)])
 
@@ -384,7 +377,7 @@ class SqliteJournal:
     def _unusable(self, error: sqlite3.Error | UnicodeDecodeError) -> ConfigurationError:
         match getattr(error, "sqlite_errorname", "SQLITE_ERROR").split("_"):
             case ["SQLITE", "BUSY" | "LOCKED", *_]:
-                text = f"an import is using the journal {self._name} now; wait for its end, or stop it"
+                text = f"another process is using the journal {self._name} now; wait for its end, or stop it"
             case ["SQLITE", "NOTADB"]:
                 text = f"{self._name} is not a journal of neto_async; name another file"
             case ["SQLITE", "CORRUPT" | "ERROR", *_]:
@@ -415,11 +408,7 @@ class SqliteJournal:
         store, created_at = self._open.execute("SELECT store, created_at FROM head").fetchone()
         runs = self._open.execute("SELECT count(*) FROM event WHERE kind = ?", (_Kind.BEGAN,)).fetchone()[0]
         states = Counter(known.state for known in self.known())
-        # A run that was refused, or stopped before its first call, takes nothing back.
-        last = self._open.execute(
-            "SELECT kind, body FROM event WHERE kind IN (?, ?) ORDER BY sequence DESC LIMIT 1",
-            (_Kind.INTENT, _Kind.FINISHED),
-        ).fetchone()
+        last = self._open.execute("SELECT kind, body FROM event ORDER BY sequence DESC LIMIT 1").fetchone()
         finished = last is not None and last[0] == _Kind.FINISHED
         return JournalSummary(
             store=store,
@@ -442,6 +431,8 @@ class SqliteJournal:
         # to learn the number of the row.
         self._open.executemany(_INSERT + ", ".join([_VALUES] * len(events)), [values])
         self._sequence, self._chain = sequence, checksum
+        # Afterwards: it proves that what was written is in the file which a later run will find.
+        self._check_there()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -457,7 +448,6 @@ class SqliteJournal:
 
     def _check_there(self) -> None:
         # SQLite writes on into a file that was deleted, and all of it would be lost.
-        self._looked_at = time.monotonic()
         try:
             status = self._path.stat()
         except OSError:

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define
 
-from neto_async.importing.journal import End, Entry, Intent, Journal, Known
+from neto_async.importing.journal import READ_AT_ONCE, End, Entry, Intent, Journal, Known
 from neto_async.outcomes import Outcome
 
 __all__ = ["OutcomeSink", "Recorder"]
@@ -137,9 +137,9 @@ class Recorder:
             self._jobs.put([_Errand(lambda: self._finish(None), self._loop.create_future()), None])
             raise
 
-    async def known(self, most: int) -> list[Known]:
+    async def known(self) -> list[Known]:
         """Give the next rows that earlier runs have settled, by ascending position; none where there are no more."""
-        return await self._do(lambda: list(itertools.islice(self._known, most)))
+        return await self._do(lambda: list(itertools.islice(self._known, READ_AT_ONCE)))
 
     async def intend(self, intent: Intent) -> bool:
         """Note on disk that a call is about to leave; False where that failed, and it must not."""

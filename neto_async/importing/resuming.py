@@ -7,23 +7,20 @@ May import: journal, items, wire, models, outcomes, errors, settings.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import tzinfo
 from itertools import islice
 from typing import Any
 
 from neto_async.errors import ConfigurationError
 from neto_async.importing.items import read_item
-from neto_async.importing.journal import Journal, Known, RowState
+from neto_async.importing.journal import READ_AT_ONCE, Journal, Known, RowState
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Outcome, Rejected, Unknown
 from neto_async.settings import InDoubt
 from neto_async.wire import fields_of, make_fingerprint
 
 __all__ = ["IN_DOUBT", "Resumption", "check_source"]
-
-READ_AT_ONCE = 2_000
-"""Settled rows that are held in memory."""
 
 IN_DOUBT = "an earlier run did not see what became of it"
 
@@ -32,18 +29,23 @@ class Resumption:
     """
     Compare a source with what earlier runs of it came to, row by row.
 
+    A record that no earlier run settled may be one that was added from another place: a row above it may have gone, and
+    a row that was invalid left no trace. That shows at the next row which the journal knows; before that row was
+    looked up, none of those in between may be sent.
+
     Args:
-        known: Gives the next rows that earlier runs have settled, at most so many, by ascending position.
         salt: Of the journal's fingerprints.
         zone: The zone that times are sent in.
         in_doubt: What to do with rows in doubt.
         retry_rejected: Send rows again that were refused and have not changed since.
         doubt: Called with the index of each record that is sent although it is in doubt.
+
+    Attributes:
+        in_place: True where the last record that was looked up is known and the same, so that none above it is gone.
     """
 
     def __init__(
         self,
-        known: Callable[[int], Awaitable[list[Known]]],
         *,
         salt: bytes,
         zone: tzinfo,
@@ -51,22 +53,22 @@ class Resumption:
         retry_rejected: bool,
         doubt: Callable[[int], None],
     ) -> None:
-        self._read = known
         self._fingerprint_of = make_fingerprint(salt)
         self._zone = zone
         self._in_doubt = in_doubt
         self._retry_rejected = retry_rejected
         self._doubt = doubt
         self._known: deque[Known] = deque()
+        self.in_place: bool = False
 
     @property
-    def must_read(self) -> bool:
-        """Whether `read` is to be awaited before the next record can be looked up."""
+    def must_learn(self) -> bool:
+        """Whether `learn` is to be called before the next record can be looked up."""
         return not self._known
 
-    async def read(self) -> bool:
-        """Read what is known of the next rows; False where nothing more is, and all that follows is new."""
-        self._known.extend(await self._read(READ_AT_ONCE))
+    def learn(self, known: Iterable[Known]) -> bool:
+        """Take in what is known of the next rows; False where nothing more is, and all that follows is new."""
+        self._known.extend(known)
         return bool(self._known)
 
     def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
@@ -84,10 +86,11 @@ class Resumption:
         Raises:
             ConfigurationError: A record that was added, or may have been, is another one now.
         """
+        self.in_place = False
         if not self._known or self._known[0].position != index:
             return None
         known = self._known.popleft()
-        same = log is not None and self._fingerprint(log) == known.fingerprint
+        same = self.in_place = log is not None and self._fingerprint(log) == known.fingerprint
         if known.state is RowState.REJECTED and (self._retry_rejected or not same):
             return None
         if log is None or not same:
@@ -97,14 +100,14 @@ class Resumption:
             return None
         return _again(known, log, context)
 
-    async def check_end(self, rows: int) -> None:
+    def check_end(self, rows: int) -> None:
         """
-        Look whether the source ended too early.
+        Look whether the source ended too early for what was learnt, and forget that.
 
         Raises:
             ConfigurationError: An earlier run added records behind its end, or may have.
         """
-        while self._known or await self.read():
+        while self._known:
             known = self._known.popleft()
             if known.position >= rows and known.state is not RowState.REJECTED:
                 raise ConfigurationError(
@@ -120,7 +123,7 @@ class Resumption:
             return None
 
 
-async def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> None:
+def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> None:
     """
     Look whether a run of a source would go on from its journal or refuse to.
 
@@ -132,22 +135,19 @@ async def check_source(source: Iterable[object], journal: Journal, *, zone: tzin
     Raises:
         ConfigurationError: What the run would raise: a record that was added, or may have been, is gone or another one.
     """
-    rows = journal.known()
-
-    async def known(most: int) -> list[Known]:
-        return list(islice(rows, most))
-
+    known = journal.known()
     resumption = Resumption(
-        known, salt=journal.salt, zone=zone, in_doubt=InDoubt.HOLD, retry_rejected=False, doubt=lambda _: None
+        salt=journal.salt, zone=zone, in_doubt=InDoubt.HOLD, retry_rejected=False, doubt=lambda _: None
     )
     taken = 0
     for item in source:
-        if resumption.must_read and not await resumption.read():
+        if resumption.must_learn and not resumption.learn(islice(known, READ_AT_ONCE)):
             return
         log, _, context, _ = read_item(item)
         resumption.look(taken, log, context)
         taken += 1
-    await resumption.check_end(taken)
+    while resumption.learn(islice(known, READ_AT_ONCE)):
+        resumption.check_end(taken)
 
 
 _SAID = {RowState.ADDED: "was added by an earlier run", RowState.UNKNOWN: "may have been added by an earlier run"}

@@ -5,7 +5,7 @@ Theory of operation. A reader task pulls items from the source and offers the lo
 most `READ_AHEAD` batches ahead; what is invalid has its outcome at once. Outcomes wait in ``_ready`` for the caller's
 loop; while too many do, the feed is held and nothing more is read or sent, so that memory stays flat whatever the
 length of the source and however slow the caller. With a journal or reports, outcomes are written down in a thread
-before they get there. May import: the rest of importing, sending, models, outcomes, errors,
+before they get there; and what a journal does not know waits in ``_held`` until a row that it knows was found in place. May import: the rest of importing, sending, models, outcomes, errors,
 settings.
 """
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,6 +81,7 @@ class ImportRun:
         self._recorder: Recorder | None = None  # the next three: only with a journal or reports
         self._recording: Recording | None = None
         self._resumption: Resumption | None = None  # ... and only while earlier runs know of rows that follow
+        self._held: list[Entry] = []  # may not go before the next row that is known was looked up
         size = engine.settings.batch_size
         self._ahead = READ_AHEAD * size
         self._most_ready = (engine.settings.max_concurrency + READ_AHEAD) * size
@@ -195,21 +197,28 @@ class ImportRun:
     async def _open_recorder(self) -> None:
         # Most programs keep neither journal nor reports, and need not import what does.
         from neto_async.importing.recorder import Recorder  # noqa: PLC0415
+
+        recorder = Recorder(self._journal, self._reports, self._on_broken)
+        await recorder.open(self._engine.settings.store_url)
+        self._recorder = recorder
+        try:
+            self._make_memory(recorder)
+        except BaseException:
+            # A journal of the caller's own may have no proper salt; its file must not stay open for that.
+            await recorder.close(rows=None)
+            raise
+
+    def _make_memory(self, recorder: Recorder) -> None:
         from neto_async.importing.recording import Recording  # noqa: PLC0415
         from neto_async.importing.resuming import Resumption  # noqa: PLC0415
 
-        settings = self._engine.settings
-        recorder = Recorder(self._journal, self._reports, self._on_broken)
-        await recorder.open(settings.store_url)
-        self._recorder = recorder
         salt = b"" if self._journal is None else self._journal.salt
         self._recording = Recording(recorder, salt, self._hand_on)
         if self._journal is not None:
             self._feed.write_ahead = self._recording
             self._resumption = Resumption(
-                recorder.known,
                 salt=salt,
-                zone=settings.wire_timezone,
+                zone=self._engine.settings.wire_timezone,
                 in_doubt=self._in_doubt,
                 retry_rejected=self._retry_rejected,
                 doubt=self._recording.doubt,
@@ -219,20 +228,11 @@ class ImportRun:
 
     async def _read(self) -> None:
         try:
-            if isinstance(self._source, AsyncIterable):
-                # Such a source may wait for something, so what is there may go; one that can be read without
-                # waiting as well, such as a file's, fills its calls.
-                self._feed.partial = not isinstance(self._source, Iterable)
-                async for item in self._source:
-                    if not await self._take(item):
-                        return
-            else:
-                for item in self._source:
-                    if not await self._take(item):
-                        return
-            if self._resumption is not None:
-                await self._resumption.check_end(self._taken)
-            self._finished = True
+            if await self._take_all():
+                while self._resumption is not None:
+                    self._look_behind(self._resumption)
+                    await self._learn(self._resumption)
+                self._finished = True
         except asyncio.CancelledError as error:
             if self._leaving or self._feed.stop is not None:
                 raise
@@ -241,10 +241,29 @@ class ImportRun:
             # Raised in the caller's loop, after the calls under way.
             self._error = self._error or error
         finally:
+            if self._held:
+                # The source ended before it was certain that these were not added from another place.
+                self._engine.stop_run(self._feed, Stop(cause=NotSentCause.STOPPED, reason=NotSentCause.STOPPED))
+                self._let_go()
             self._exhausted = True
             self._feed.partial = True
             self._news.set()
             self._engine.wake()
+
+    async def _take_all(self) -> bool:
+        """Take the source in; False where it was left before its end."""
+        if isinstance(self._source, AsyncIterable):
+            # Such a source may wait for something, so what is there may go; one that can be read without waiting as
+            # well, such as a file's, fills its calls.
+            self._feed.partial = not isinstance(self._source, Iterable)
+            async for item in self._source:
+                if not await self._take(item):
+                    return False
+        else:
+            for item in self._source:
+                if not await self._take(item):
+                    return False
+        return True
 
     async def _take(self, item: object) -> bool:
         """Take one item in; wait for room, and say whether to go on."""
@@ -252,8 +271,8 @@ class ImportRun:
             return False
         index = self._taken
         log, record, context, errors = read_item(item)
-        if self._resumption is not None and self._resumption.must_read and not await self._resumption.read():
-            self._resumption = None
+        if self._resumption is not None and self._resumption.must_learn:
+            await self._learn(self._resumption)
         found = None if self._resumption is None else self._look_back(self._resumption, index, log, context)
         # Taken only now: whoever leaves meanwhile would wait for an outcome that nobody can tell.
         self._taken += 1
@@ -264,7 +283,11 @@ class ImportRun:
             invalid = Invalid(index=index, record=record, context=context, errors=errors)  # type: ignore[arg-type]
             self._settle((self._engine.count(invalid),))
         else:
-            self._engine.offer(self._feed, Entry(index=index, record=log, context=context))
+            entry = Entry(index=index, record=log, context=context)
+            if self._resumption is None or self._resumption.in_place:
+                self._engine.offer(self._feed, entry)
+            else:
+                self._held.append(entry)
         while not self._leaving and not self._has_room():
             self._room.clear()
             await self._room.wait()
@@ -275,13 +298,38 @@ class ImportRun:
 
     def _look_back(self, resumption: Resumption, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
         """Give the outcome that a record has already: see `Resumption.look`."""
+        with self._stopping_where_changed():
+            found = resumption.look(index, log, context)
+        if resumption.in_place:
+            self._let_go()
+        return found
+
+    def _look_behind(self, resumption: Resumption) -> None:
+        with self._stopping_where_changed():
+            resumption.check_end(self._taken)
+
+    @contextmanager
+    def _stopping_where_changed(self) -> Iterator[None]:
         try:
-            return resumption.look(index, log, context)
+            yield
         except ConfigurationError:
             # What was read may belong to another source as well.
             cause = NotSentCause.SOURCE_CHANGED
             self._engine.stop_run(self._feed, Stop(cause=cause, reason=cause))
             raise
+
+    async def _learn(self, resumption: Resumption) -> None:
+        """Read what is known of the next rows; where nothing more is, all that follows may go."""
+        assert self._recorder is not None  # noqa: S101
+        if not resumption.learn(await self._recorder.known()):
+            self._resumption = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hand on what was held; where the run has stopped it is settled as not sent."""
+        held, self._held = self._held, []
+        for entry in held:
+            self._engine.offer(self._feed, entry)
 
     def _has_room(self) -> bool:
         unread = len(self._ready) + (0 if self._recording is None else self._recording.waiting)
@@ -290,6 +338,7 @@ class ImportRun:
     def _on_stop(self) -> None:
         if self._stopped_at is None and not (self._exhausted and not self._read_on):
             self._stopped_at = self._taken
+        self._let_go()
         self._room.set()
         self._news.set()
         if self._reader is not None and not self._read_on:

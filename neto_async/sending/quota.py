@@ -24,8 +24,9 @@ WINDOW = 60.0
 """Seconds of the vendor's window: "500 requests per minute" (developers.maropost.com, read 2026-11)."""
 
 LATE = 0.02
-"""Seconds that a call may begin late and be caught up with by the next, at most half the spacing; else the lateness of
-each timer would add up. More would let an import that had to wait for a slot take it back from those it waited for."""
+"""Seconds that a call may begin late and be caught up with by the next; else the lateness of each timer would add up. A
+tenth of the spacing where that is more, half of it where that is less. An import that waited for a slot begins late as
+well, and more than this would let it take that back from the single adds it waited for."""
 
 
 class Quota(Protocol):
@@ -72,6 +73,7 @@ class Window:
     _capacity: int = field(init=False)
     _span: float = field(init=False)
     _spacing: float = field(init=False)
+    _catch_up: float = field(init=False)
     _under_way: int = field(init=False, default=0)  # calls that have begun and not ended
     _free_at: deque[float] = field(init=False, factory=deque)  # when the places of ended calls come free, ascending
     _spaced_at: float = field(init=False, default=float("-inf"))  # from when on the next spaced call may begin
@@ -80,6 +82,7 @@ class Window:
         self._capacity = max(1, int(self.requests_per_minute))
         self._span = max(WINDOW, WINDOW / self.requests_per_minute)
         self._spacing = WINDOW / self.requests_per_minute
+        self._catch_up = min(max(LATE, self._spacing / 10), self._spacing / 2)
 
     @property
     def used(self) -> int:
@@ -112,7 +115,7 @@ class Window:
         if spaced:
             late = now - self._spaced_at
             # By more than the spacing no timer is late: there was nothing to send.
-            caught_up = min(late, LATE, self._spacing / 2) if late < self._spacing else 0.0
+            caught_up = min(late, self._catch_up) if late < self._spacing else 0.0
             self._spaced_at = now - caught_up + self._spacing
 
     def end(self, now: float) -> None:

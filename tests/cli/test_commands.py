@@ -118,16 +118,36 @@ async def test_dry_run_of_a_file_that_a_journal_knows(  # noqa: PLR0917
     assert code == ran.code
 
 
+async def test_a_file_that_changed_below_rows_that_were_sent(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+    """What was read by then and not sent is not said to be safe to import, nor is the same command said to go on."""
+    file, journal = tmp_path / "calls.csv", tmp_path / "it.journal"
+    rows = ["ann,Nonsense,first", *(f"ann,,{number}" for number in range(600))]
+    rows[500] = "ann,Nonsense,second"
+    file.write_text("\n".join([HEADER.strip(), *rows, ""]), encoding="utf-8")
+    await run("import", str(file), "--journal", str(journal), store=store)
+    rows = [row.replace("Nonsense", "") for row in rows]
+    del rows[501]
+    file.write_text("\n".join([HEADER.strip(), *rows, ""]), encoding="utf-8")
+
+    ran = await run("import", str(file), "--journal", str(journal), store=store)
+
+    assert (4, 600, 600) == (ran.code, store.log_count, len({log.notes for log in store.logs}))
+    assert "record 502 of the source" in ran.out
+    assert "not sent this time; an earlier run may have added them" in ran.out
+    assert "To go on" not in ran.out
+
+
 async def test_texts_in_a_log(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """Where nobody sits before a terminal, no customer's text is written, unless it was asked for."""
     file = tmp_path / "calls.csv"
     file.write_text(f"{HEADER}ann,,secret\n", encoding="utf-8")
 
     asked = [await run("import", str(file), option, store=store) for option in ("--dry-run", "--sandbox")]
-    ran = await run("import", str(file), store=store)
+    # Which says that the log takes colours, and not that it is a terminal.
+    ran = [await run("import", str(file), store=store, **more) for more in ({}, {"FORCE_COLOR": "1"})]
 
-    assert [0, 0, 0] == [one.code for one in (*asked, ran)]
-    assert [True, True, False] == ["secret" in one.out + one.err for one in (*asked, ran)]
+    assert [0] * 4 == [one.code for one in (*asked, *ran)]
+    assert [True, True, False, False] == ["secret" in one.out + one.err for one in (*asked, *ran)]
 
 
 async def test_foreign_columns_and_words(run: Any, store: NetoSandbox, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ JOURNALS = [
         0,
         ["https://www.example.com", "1 run so far", "1 added, 1 refused, 3 in doubt", "did not come to the end"],
     ),
-    (finished, 0, ["1 added, 1 refused, 3 in doubt", "A run came to the end of its file, of 1,002 rows."]),
+    (finished, 0, ["1 added, 1 refused, 3 in doubt", "The last run came to the end of its file, of 1,002 rows."]),
     (empty, 1, ["the journal it.journal is empty: no import has begun with it"]),
     (alien, 1, ["it.journal is not a journal of neto_async; name another file"]),
     (bent, 1, ["the journal it.journal is damaged, so what it says can't be trusted"]),
@@ -265,7 +265,7 @@ async def test_status_of_a_journal_in_use(run: Any, tmp_path: Path) -> None:
     journal.close()
 
     assert (1, "") == (ran.code, ran.out)
-    assert "an import is using the journal it.journal" in ran.err
+    assert "another process is using the journal it.journal" in ran.err
 
 
 # -- a file that breaks off -------------------------------------------------------------------------------------
@@ -308,15 +308,21 @@ async def test_a_file_that_can_not_be_read_any_more(store: NetoSandbox, capsys: 
 # -- warnings and trouble ---------------------------------------------------------------------------------------
 
 
-async def test_warnings(run: Any, file: Path) -> None:
-    """Neto's warnings are shown once a call, with what they may concern."""
+async def test_warnings(run: Any, file: Path, terminal: Any) -> None:
+    """Neto's warnings are shown once a call, with what they may concern; where nobody reads at once, without texts."""
     async with NetoSandbox(requests_per_minute=None, replies=ReplyShape(extra_warnings=("mind the gap",))) as store:
-        ran = await run("import", str(file), store=store)
+        shown = await run(
+            "import", str(file), "--no-journal", "--yes", store=store, terminal=terminal.name, TERM="xterm"
+        )
+        logged = await run("import", str(file), store=store)
 
-    assert 0 == ran.code
-    assert "Neto warns on call 1 (1 row):\n  mind the gap\n" in ran.out
-    assert "Neto warns on call 2 (8 rows; they may concern any of its rows):\n  mind the gap\n" in ran.out
-    assert 2 == ran.out.count("mind the gap")
+    await terminal.until("added  Neto gave them an id")
+    assert (0, 0) == (shown.code, logged.code)
+    assert "Neto warns on call 1 (1 row):\n" in terminal.shown
+    assert "Neto warns on call 2 (8 rows; they may concern any of its rows):\n" in terminal.shown
+    assert 2 == terminal.shown.count("mind the gap")
+    assert "Neto warns on call 2 (8 rows; they may concern any of its rows). What it says is in added.csv" in logged.out
+    assert "mind the gap" not in logged.out + logged.err
 
 
 async def unreachable(store: NetoSandbox, taken: socket.socket) -> None:

@@ -252,7 +252,7 @@ CASES = [
     Case("reports in a file", wrong("{place.file}", "--report", "{place.file}"), 1, "calls.csv is no folder"),
     Case("reports below a file", wrong("{place.file}", "--report", "{place.file}/a/b"), 1, "calls.csv is no folder"),
     # Journals and reports of others.
-    Case("a journal in use", journal_in_use, 1, "an import is using the journal it.journal now; wait for its end"),
+    Case("a journal in use", journal_in_use, 1, "another process is using the journal it.journal now; wait"),
     Case("another program's database", journal_that_is(database(1, 7)), 1, "is not a journal of neto_async; name"),
     Case("a newer journal", journal_that_is(database(VERSION + 1, APPLICATION)), 1, "another version of neto_async"),
     Case("a damaged journal", journal_that_is(damaged), 1, "is damaged, so what it says can't be trusted"),

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from attrs import Factory, define, frozen
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from neto_async import AsyncNetoClient, ConfigurationError
+from neto_async.importing import run as importing_run
 from neto_async.importing.journal import Entry, Intent, RowState
 from neto_async.importing.journal_sqlite import SqliteJournal
 from neto_async.sending.engine import Engine
@@ -149,8 +153,8 @@ class NoWaiting:
         return asyncio.get_running_loop().call_soon(come)
 
 
-async def run_once(world: World, path: Path, notes: list[str], plan: Run) -> list[Any] | None:
-    """Import in a process that may die; None where it did, or gave up."""
+async def run_once(world: World, path: Path, notes: list[str], plan: Run, *, once: bool = False) -> list[Any] | None:
+    """Import in a process that may die; None where it did, or gave up. ``once``: from what can be read but once."""
     world.alive, world.dies_at, world.intended = True, plan.dies_at, set()
     settings = {"batch_size": plan.batch_size, "max_concurrency": plan.calls, "requests_per_minute": None}
     async with AsyncNetoClient(STORE, api_key="key", **settings) as neto:
@@ -159,7 +163,7 @@ async def run_once(world: World, path: Path, notes: list[str], plan: Run) -> lis
         rows = [{"Notes": text} if text else {"nope": "x"} for text in notes]
         outcomes: list[Any] = []
         async with neto.import_customer_logs(
-            rows,
+            iter(rows) if once else rows,
             journal=Mortal(path, world, notes),
             retry_rejected=plan.retry_rejected,
             in_doubt="resend" if plan.resends else "hold",
@@ -301,6 +305,31 @@ def test_what_is_said_is_what_is_noted(tmp_path_factory: Any, rows: list[str], r
     world = World()
     for plan in runs:
         asyncio.run(run_once(world, path, notes, plan))
+
+
+@given(
+    rows=st.lists(st.sampled_from(["good", "good", "poison", "", ""]), min_size=2, max_size=40),
+    plan=RUNS,
+    gone=st.sets(st.integers(0, 39), min_size=1, max_size=20),
+    once=st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_rows_that_are_gone(tmp_path_factory: Any, rows: list[str], plan: Run, gone: set[int], once: Any) -> None:
+    """Whichever rows are gone from a source, invalid ones above rows that were added too, none is ever sent again."""
+    path = tmp_path_factory.mktemp("history") / "import.db"
+    notes = [kind and f"{kind} {number}" for number, kind in enumerate(rows)]
+    world = World()
+    asyncio.run(run_once(world, path, notes, plan))
+    doubted = world.open | world.doubted
+
+    left = [text for place, text in enumerate(notes) if place not in gone]
+    # A call may leave after each row.
+    with suppress(ConfigurationError), mock.patch.object(importing_run, "READ_IN_A_TURN", 1):
+        asyncio.run(run_once(world, path, left, LAST, once=once))
+
+    assert set() == world.sent_again
+    saved = Counter(world.ledger.values())
+    assert all(saved[text] <= 1 for text in doubted)
 
 
 @given(rows=ROWS, plan=RUNS, which=st.integers(0, 99), cut=st.booleans())

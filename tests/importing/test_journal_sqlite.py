@@ -175,7 +175,7 @@ def test_a_write_is_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_summary(path: Path):
-    """A summary counts runs and rows, and knows the source's length where no call was made since its end."""
+    """A summary counts runs and rows, and knows the source's length only where the last run came to its end."""
     fill(path)
     journal = opened(path)
     journal.finish(6)
@@ -184,15 +184,9 @@ def test_summary(path: Path):
     told = SqliteJournal(path).summary()
     assert (STORE, 2, 2, 2, 2, 6) == (told.store, told.runs, told.added, told.rejected, told.in_doubt, told.rows)
     assert told.created_at.tzinfo is not None
-    journal = opened(path)  # as a run does that is refused then
-    journal.close()
+    opened(path).close()
     told = SqliteJournal(path).summary()
-    assert (3, 6) == (told.runs, told.rows)
-    journal = opened(path)
-    journal.write([intent(1, 6)])
-    journal.close()
-    told = SqliteJournal(path).summary()
-    assert (4, None) == (told.runs, told.rows)
+    assert (3, None) == (told.runs, told.rows)
 
 
 def test_summary_of_what_is_no_import(path: Path):
@@ -205,7 +199,7 @@ def test_summary_of_what_is_no_import(path: Path):
         SqliteJournal(path).summary()
     assert (None, b"") == (SqliteJournal(path).remembered(), path.read_bytes())
     journal = opened(path)
-    with pytest.raises(ConfigurationError, match="an import is using"):
+    with pytest.raises(ConfigurationError, match="another process is using"):
         SqliteJournal(path).summary()
     journal.close()
     assert 0 == SqliteJournal(path).summary().added
@@ -366,10 +360,10 @@ def test_one_journal_one_run(path: Path):
     """While one has a journal open another is refused, in the same process too; afterwards it is not."""
     first = opened(path)
 
-    with pytest.raises(ConfigurationError, match=r"an import is using the journal import\.db"):
+    with pytest.raises(ConfigurationError, match=r"another process is using the journal import\.db"):
         opened(path)
     first.write([intent(1, 0)])  # the refusal took nothing from the first
-    with pytest.raises(ConfigurationError, match="an import is using"):
+    with pytest.raises(ConfigurationError, match="another process is using"):
         opened(path)
     first.close()
     assert [known(0, UNKNOWN)] == read(path)[2]
@@ -395,7 +389,7 @@ def test_a_killed_process_leaves_no_lock(path: Path):
     with holder:
         assert holder.stdout is not None
         assert b"open\n" == holder.stdout.readline()
-        with pytest.raises(ConfigurationError, match="an import is using"):
+        with pytest.raises(ConfigurationError, match="another process is using"):
             opened(path)
         holder.send_signal(signal.SIGKILL)
     assert -signal.SIGKILL == holder.returncode
@@ -404,10 +398,8 @@ def test_a_killed_process_leaves_no_lock(path: Path):
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "moved"])
-def test_a_file_that_goes_away(path: Path, how: str, monkeypatch: pytest.MonkeyPatch):
-    """Once the file is seen not to be where it was nothing is written any more, since a later run would not see it."""
-    now = 5.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+def test_a_file_that_goes_away(path: Path, how: str):
+    """Once the file is not where it was no intent counts as written any more, since a later run would not see it."""
     journal = opened(path)
     journal.write([intent(1, 0)])
     match how:
@@ -419,7 +411,6 @@ def test_a_file_that_goes_away(path: Path, how: str, monkeypatch: pytest.MonkeyP
         case _:
             path.rename(path.with_name("elsewhere"))
 
-    now += 2 * journal_sqlite.LOOK_EVERY
     with pytest.raises(JournalError, match=r"import\.db was moved or deleted"):
         journal.write([intent(2, 1)])
     with pytest.raises(JournalError, match="was moved or deleted"):

@@ -148,7 +148,7 @@ async def test_what_is_asked_for_alone_waits_for_its_turn() -> None:
     first = asyncio.ensure_future(recorder.intend(intent(0)))
     await asyncio.to_thread(place.writing.wait)
     recorder.record((), end(0), lambda: None)
-    known = asyncio.ensure_future(recorder.known(5))
+    known = asyncio.ensure_future(recorder.known())
     await asyncio.sleep(0)
     recorder.record((), end(1), lambda: None)
     place.may.set()

@@ -109,7 +109,7 @@ def test_two_imports_on_one_journal(tmp_path: Path) -> None:
     first, second = SqliteJournal(tmp_path / "journal"), SqliteJournal(tmp_path / "journal")
     first.open("http://127.0.0.1:1")
 
-    with pytest.raises(ConfigurationError, match="an import is using"):
+    with pytest.raises(ConfigurationError, match="another process is using"):
         second.open("http://127.0.0.1:1")
     first.write([Intent(call=1, rows=((0, b"a" * 16),))])
     first.close()

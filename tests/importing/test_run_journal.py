@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from neto_async import (
     NotSent,
     Outcome,
 )
-from neto_async.importing import resuming
+from neto_async.importing import recorder
 from neto_async.importing.journal import End, Entry, Intent
 from neto_async.importing.journal_sqlite import SqliteJournal
 from neto_async.importing.recorder import Recorder, _Note
@@ -110,6 +111,80 @@ async def test_refused_rows_go_again_where_asked(store: NetoSandbox, bring: Impo
     assert ["Added", "Added" if asked else "Rejected"] == names(outcomes)
     assert [True, not asked] == [outcome.replayed for outcome in outcomes]
     assert (2 if asked else 1) == store.log_count
+
+
+BAD = [{"nope": "x"}] * 60
+GOOD = notes(*(f"good {number}" for number in range(40)))
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("left", [[*BAD[:10], *GOOD], GOOD, GOOD[:30]])
+async def test_invalid_rows_that_are_gone(store: NetoSandbox, bring: Import, left: Any, once: Any) -> None:
+    """Where rows are gone that left no trace, those below were added from another place: not one is sent again."""
+    await bring([*BAD, *GOOD])
+    calls = store.call_count
+
+    with pytest.raises(ConfigurationError, match="added by an earlier run"):
+        await bring(iter(left) if once else left)
+
+    assert (calls, 40) == (store.call_count, store.log_count)
+
+
+async def test_rows_wait_until_the_place_of_the_next_known_one_is_sure(store: NetoSandbox, bring: Import) -> None:
+    """Rows that were mended go once the row behind them was found where it was; all of them, in their order."""
+    await bring([*BAD, *GOOD])
+    mended = notes(*(f"mended {number}" for number in range(60)))
+    seen: list[int] = []
+
+    def source() -> Any:
+        for row in [*mended, *GOOD[:1]]:
+            seen.append(store.call_count)
+            yield row
+        yield from GOOD[1:]
+
+    before = store.call_count
+    outcomes = await bring(source())
+
+    assert ["Added"] * 100 == names(outcomes)
+    assert {before} == set(seen)
+    assert [f"mended {number}" for number in range(60)] == [log.notes for log in store.logs[40:]]
+
+
+@pytest.mark.parametrize("ending", ["raises", "stops", "is left"])
+async def test_what_waits_at_an_early_end_was_not_sent(
+    store: NetoSandbox, connect: Any, bring: Import, tmp_path: Path, ending: str
+) -> None:
+    """A source that raises, a run that is stopped or left while rows wait for a known one: they were not sent."""
+    await bring([*BAD, *GOOD])
+    calls = store.call_count
+
+    async def source() -> Any:
+        for row in notes("mended", "mended too"):
+            yield row
+        match ending:
+            case "raises":
+                raise LookupError
+            case "stops":
+                run.stop()
+            case _:
+                left.set()
+        await asyncio.Event().wait()
+
+    left = asyncio.Event()
+    outcomes: list[Outcome] = []
+    neto = await connect(store)
+    run = neto.import_customer_logs(source(), journal=tmp_path / "journal")
+    with suppress(LookupError):
+        async with run:
+            if ending == "is left":
+                await left.wait()
+            else:
+                async for outcome in run:
+                    outcomes.append(outcome)  # noqa: PERF401 - what came before the error counts
+    outcomes += run.unread
+
+    assert ["NotSent"] * 2 == names(outcomes)
+    assert (calls, 40) == (store.call_count, store.log_count)
 
 
 async def test_invalid_rows_can_be_mended_in_place(store: NetoSandbox, bring: Import) -> None:
@@ -256,20 +331,32 @@ async def test_rows_before_a_change_are_not_sent(store: NetoSandbox, bring: Impo
     assert ["b"] == [log.notes for log in store.logs]
 
 
+async def test_a_journal_whose_salt_is_none(bring: Import, tmp_path: Path) -> None:
+    """A journal of the caller's own that gives no proper salt is let go of before the error comes out."""
+
+    class Salty(SqliteJournal):
+        salt = bytes(17)  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match="salt"):
+        await bring(notes("a"), journal=Salty(tmp_path / "journal"))
+
+    assert ["Added"] == names(await bring(notes("a")))
+
+
 async def test_more_is_known_than_is_read_at_once(
     store: NetoSandbox, bring: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that is known is read, a page at a time, with the source and behind its end, and asked for no more then."""
-    monkeypatch.setattr(resuming, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(recorder, "READ_AT_ONCE", 2)
     rows = notes(*(f"row {number}" for number in range(7)))
     await bring(rows)
     asked = 0
     known = Recorder.known
 
-    async def counted(self: Recorder, most: int) -> Any:
+    async def counted(self: Recorder) -> Any:
         nonlocal asked
         asked += 1
-        return await known(self, most)
+        return await known(self)
 
     monkeypatch.setattr(Recorder, "known", counted)
     again = await bring([*rows, *notes("new", "newer", "newest")])
@@ -542,7 +629,7 @@ async def test_cancelled_while_opening(store: NetoSandbox, connect: Any, bring: 
             assert ["Added"] == names(await bring(notes("a")))
             break
         except ConfigurationError as busy:  # the thread is still letting go
-            assert "an import is using" in str(busy)  # noqa: PT017
+            assert "another process is using" in str(busy)  # noqa: PT017
 
 
 async def test_a_slow_caller_bounds_what_is_read(store: NetoSandbox, connect: Any, tmp_path: Path) -> None:
