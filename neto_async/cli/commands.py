@@ -441,13 +441,15 @@ def _import(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], optio
     settings = Settings(**client)
     options = evolve(options, earlier=_earlier(options, settings))
     reports = _reports(options.report, rows, plan)
+    source = LogSource(file=rows, plan=plan)
+    _compare(source, settings, options)
     _show_plan(screen, rows, plan, settings, options)
     if options.dry_run:
-        return _dry_run(LogSource(file=rows, plan=plan), settings, options, screen)
+        return _dry_run(plan, options, screen)
     if options.ask and _left(plan, options, mended=True) and not _agreed(options):
         screen.say("Nothing was sent.")
         return WRONG_USE
-    return asyncio.run(_connect(client, store, LogSource(file=rows, plan=plan), reports, options, screen))
+    return asyncio.run(_connect(client, store, source, reports, options, screen))
 
 
 async def _connect(  # noqa: PLR0917
@@ -530,8 +532,8 @@ def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, op
     )
 
 
-def _dry_run(source: LogSource, settings: Settings, options: _Options, screen: Screen) -> int:
-    plan = source.plan
+def _compare(source: LogSource, settings: Settings, options: _Options) -> None:
+    """Refuse a file that the journal does not know any more, before anything is shown, asked or written."""
     if options.journal is not None and options.earlier is not None:
         journal = SqliteJournal(options.journal)
         with journal.reading(), _readable(source.file.name):
@@ -539,6 +541,9 @@ def _dry_run(source: LogSource, settings: Settings, options: _Options, screen: S
                 check_source(source, journal, zone=settings.wire_timezone)
             finally:
                 source.file.check_unchanged()
+
+
+def _dry_run(plan: Plan, options: _Options, screen: Screen) -> int:
     code = SOME_REFUSED if plan.faults else 0
     if options.as_json:
         counts = {"rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults)}
@@ -588,7 +593,6 @@ async def _send(
             to_sandbox=options.to_sandbox,
             error=error,
             again=stopper.again,
-            changed=progress.stop_reason == NotSentCause.SOURCE_CHANGED,
         )
         if options.as_json:
             screen.tell(_summary(progress, causes, options, seconds=seconds, error=error, code=code))

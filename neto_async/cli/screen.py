@@ -8,6 +8,7 @@ person asked to see them or sits before a terminal, warnings at a terminal: what
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ from neto_async.wire import VENDOR_NAMES, encode_batch
 __all__ = ["OutputError", "Screen", "Watcher"]
 
 FIRST_FAULTS = 5
+LINE = re.compile(r"line (\d+)")
+"""Where a row stands: all its faults begin so."""
 WIDTH = 68
 INDENT = 9
 HANGING: dict[str, Any] = {"subsequent_indent": " " * INDENT, "break_on_hyphens": False}
@@ -134,13 +137,14 @@ class Screen:
                 "Ignored": ", ".join(plan.ignored) or None,
             }
         )
-        if samples or self._is_read_at_once:
-            self._samples(plan.samples)
+        if left and (samples or self._is_read_at_once):
+            self._samples(plan.samples, of="" if earlier is None else " of the file")
         self._faults(plan.faults, every=every_fault)
 
-    def _samples(self, samples: list[CustomerLog]) -> None:
+    def _samples(self, samples: list[CustomerLog], *, of: str) -> None:
         for number, log in enumerate(samples, start=1):
-            self.say(f"\nLog {number} as it will be sent:")
+            # On going on, the first rows of the file are most likely sent.
+            self.say(f"\nLog {number}{of} as it {'is' if of else 'will be'} sent:")
             (sent,) = json.loads(encode_batch([log], WireFormat.JSON))["CustomerLogs"]["CustomerLog"]
             for name, value in sent.items():
                 text = " ".join(value.split())
@@ -150,9 +154,8 @@ class Screen:
         if not faults:
             return
         self.say("\nInvalid rows, which will not be sent:")
-        for errors in faults if every else faults[:FIRST_FAULTS]:
-            for error in errors:
-                self.say(f"  {error}")
+        for told in _gathered(faults if every else faults[:FIRST_FAULTS]):
+            self.say(f"  {told}")
         if not every and len(faults) > FIRST_FAULTS:
             self.say(f"  … and {len(faults) - FIRST_FAULTS:,} more; --dry-run lists them all")
 
@@ -219,7 +222,6 @@ class Screen:
         to_sandbox: bool,
         error: str | None,
         again: str | None,
-        changed: bool,
     ) -> None:
         """
         Say what became of the rows, and what to do next.
@@ -232,10 +234,9 @@ class Screen:
             to_sandbox: It was a store on this machine.
             error: What stopped the run.
             again: The command that goes on, where a journal is kept.
-            changed: The journal knows another file than this.
         """
         self.say(f"\n{_counted(progress.finished, 'row')} in {_counted(progress.calls, 'call')}, {seconds:.1f} s")
-        self._counts(progress, changed=changed)
+        self._counts(progress)
         if progress.replayed:
             sent = "" if progress.calls else ": nothing was sent"
             were = "was" if progress.replayed == 1 else "were"
@@ -253,20 +254,18 @@ class Screen:
             self.say(
                 "Rows that may be there are held back: look in the store; if none is, --in-doubt resend adds them."
             )
-        if again is not None and stopped and not changed:
+        if again is not None and stopped:
             self._go_on_with(again)
         elif again is None and progress.added and not to_sandbox:
             self.say("No journal was kept: importing the file again adds every row again.")
 
-    def _counts(self, progress: ImportProgress, *, changed: bool) -> None:
+    def _counts(self, progress: ImportProgress) -> None:
         table = Table.grid(padding=(0, 2))
         table.add_column(justify="right")
         for name, (colour, meaning) in LABELS.items():
             count = getattr(progress, name)
             if count or name == "added":
-                unsure = changed and name == "not_sent"
-                said = "not sent this time; an earlier run may have added them" if unsure else meaning
-                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), said)
+                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
         self._print(table)
 
     def stopping(self, in_flight: int) -> None:
@@ -315,6 +314,31 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"the output can't be written: {error.strerror}") from None
+
+
+def _gathered(faults: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Tell the faults of rows; one that many rows have is told once, with all their lines."""
+    found = [(error, *LINE.sub(r"\1\n", error, count=1).split("\n", 1)) for errors in faults for error in errors]
+    lines_of: dict[str, list[int]] = {}
+    for _, line, what in found:
+        lines_of.setdefault(what, []).append(int(line))
+    for error, line, what in found:
+        lines = lines_of[what]
+        if len(lines) <= FIRST_FAULTS:
+            yield error
+        elif lines[0] == int(line):
+            yield f"lines {_ranges(lines)} ({len(lines):,} rows){what}"
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """Write ascending numbers; those that follow on another by their first and last."""
+    ranges: list[list[int]] = []
+    for line in lines:
+        if ranges and line == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [line]
+        else:
+            ranges.append([line])
+    return ", ".join("-".join(map(str, ends)) for ends in ranges)
 
 
 def _remembered(summary: JournalSummary) -> str:

@@ -118,23 +118,41 @@ async def test_dry_run_of_a_file_that_a_journal_knows(  # noqa: PLR0917
     assert code == ran.code
 
 
-async def test_a_file_that_changed_below_rows_that_were_sent(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
-    """What was read by then and not sent is not said to be safe to import, nor is the same command said to go on."""
-    file, journal = tmp_path / "calls.csv", tmp_path / "it.journal"
-    rows = ["ann,Nonsense,first", *(f"ann,,{number}" for number in range(600))]
-    rows[500] = "ann,Nonsense,second"
-    file.write_text("\n".join([HEADER.strip(), *rows, ""]), encoding="utf-8")
-    await run("import", str(file), "--journal", str(journal), store=store)
-    rows = [row.replace("Nonsense", "") for row in rows]
-    del rows[501]
-    file.write_text("\n".join([HEADER.strip(), *rows, ""]), encoding="utf-8")
+def contents(folder: Path, file: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in (*folder.iterdir(), file)}
 
-    ran = await run("import", str(file), "--journal", str(journal), store=store)
 
-    assert (4, 600, 600) == (ran.code, store.log_count, len({log.notes for log in store.logs}))
-    assert "record 502 of the source" in ran.out
-    assert "not sent this time; an earlier run may have added them" in ran.out
-    assert "To go on" not in ran.out
+async def test_a_file_that_is_refused_leaves_all_as_it_was(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+    """Where the journal knows another file, nothing is shown, the reports of before stay, and no run is counted."""
+    file, report, journal = (tmp_path / name for name in ("calls.csv", "out", "it.journal"))
+    command = ("import", str(file), "--journal", str(journal), "--report", str(report))
+    file.write_text(f"{HEADER}ann,Nonsense,a\nann,,b\nann,,c\n", encoding="utf-8")
+    await run(*command, store=store)
+    before = contents(report, journal)
+    file.write_text(f"{HEADER}ann,,b\nann,,c\n", encoding="utf-8")
+
+    ran = await run(*command, store=store)
+
+    assert (1, "", 2) == (ran.code, ran.out, store.log_count)
+    assert "record 2 of the source (counted from 1) was added by an earlier run" in ran.err
+    assert before == contents(report, journal)
+
+
+async def test_what_a_plan_shows_on_going_on(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+    """Rows that were added are not said to be about to be sent; where none is left, none is shown."""
+    file = tmp_path / "calls.csv"
+    command = ("import", str(file), "--journal", str(tmp_path / "it.journal"))
+    file.write_text(f"{HEADER}ann,,first\n", encoding="utf-8")
+    shown = [(await run(*command, "--dry-run", store=store)).out]
+    await run(*command, store=store)
+    shown.append((await run(*command, "--dry-run", store=store)).out)
+    with file.open("a", encoding="utf-8") as end:
+        end.write("ann,,second\n")
+    shown.append((await run(*command, "--dry-run", store=store)).out)
+
+    assert [True, False, False] == ["Log 1 as it will be sent:" in out for out in shown]
+    assert [True, False, True] == ["first" in out for out in shown]
+    assert "Log 1 of the file as it is sent:" in shown[2]
 
 
 async def test_texts_in_a_log(run: Any, store: NetoSandbox, tmp_path: Path) -> None:

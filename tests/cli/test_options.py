@@ -151,12 +151,14 @@ async def test_how_long_it_takes(run: Any, store: NetoSandbox, file: Path, rate:
 async def test_many_invalid_rows(run: Any, store: NetoSandbox, file: Path) -> None:
     """Before it sends it names the first invalid rows, says how many more there are, and how to see them all."""
     with file.open("a", encoding="utf-8") as end:
-        end.write("a,b\n" * 7)
+        end.write("a,b\n" * 3 + f"{'n' * 26}\na,b,c\n" + "a,b\n" * 4 + "fine\na,b\n")
     ran = await run("import", str(file), store=store)
     looked = await run("import", str(file), "--dry-run", store=store)
 
-    assert (2, 5, 2, 7) == (ran.code, ran.out.count("  line "), looked.code, looked.out.count("  line "))
-    assert "  … and 2 more; --dry-run lists them all\n" in ran.out
+    assert (2, 5, 2, 1) == (ran.code, ran.out.count("  line "), looked.code, looked.out.count("  line "))
+    assert "  … and 4 more; --dry-run lists them all\n" in ran.out
+    # What many have is told once, with all their lines.
+    assert re.search(r"^  lines 11-13, 16-19, 21 \(8 rows\): ", looked.out, re.MULTILINE)
 
 
 # -- the sandbox ------------------------------------------------------------------------------------------------
