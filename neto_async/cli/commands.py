@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from importlib import resources
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -290,7 +290,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         "max_concurrency": max_concurrency,
         "requests_per_minute": rate,
     }
-    ask = not yes and not to_sandbox and file != "-" and _at_a_terminal(sys.stderr if as_json else sys.stdout)
+    ask = not yes and not to_sandbox and file != "-" and _can_answer()
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
     options = _Options(
@@ -369,10 +369,9 @@ def _beside(file: str, *, to_sandbox: bool) -> Path | None:
     return Path(f"{file}.{host or 'store'}.journal")
 
 
-def _at_a_terminal(shown: TextIO | None) -> bool:
-    """Say whether somebody reads what is shown and can answer."""
+def _can_answer() -> bool:
     # A stream that was closed before the command began is None.
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, shown))
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _opened(file: str) -> Any:
@@ -446,7 +445,7 @@ def _import(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], optio
     _show_plan(screen, rows, plan, settings, options)
     if options.dry_run:
         return _dry_run(plan, options, screen)
-    if options.ask and _left(plan, options, mended=True) and not _agreed(options):
+    if options.ask and screen.at_a_terminal and _left(plan, options, mended=True) and not _agreed(options):
         screen.say("Nothing was sent.")
         return WRONG_USE
     return asyncio.run(_connect(client, store, source, reports, options, screen))

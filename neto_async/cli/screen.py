@@ -1,5 +1,5 @@
 """
-What a person sees: the plan, the progress, the summary. May import: outcomes, models, wire.
+What a person sees: the plan, the progress, the summary. May import: importing, outcomes, models, settings, wire.
 
 Texts of customers are shown in the plan's three samples, and may stand in Neto's warnings. Samples are shown where a
 person asked to see them or sits before a terminal, warnings at a terminal: what else is written may end in a log.
@@ -30,7 +30,7 @@ from neto_async.wire import VENDOR_NAMES, encode_batch
 __all__ = ["OutputError", "Screen", "Watcher"]
 
 FIRST_FAULTS = 5
-LINE = re.compile(r"line (\d+)")
+LINE = re.compile(r"^line (\d+)")
 """Where a row stands: all its faults begin so."""
 WIDTH = 68
 INDENT = 9
@@ -77,7 +77,8 @@ class Screen:
         self._bar: Progress | None = None  # while it is on the screen
 
     @property
-    def _is_read_at_once(self) -> bool:
+    def at_a_terminal(self) -> bool:
+        """Whether a person reads what is written, at once."""
         # What rich says may come from the environment, as for a log that takes colours.
         return self.console.file.isatty()
 
@@ -137,14 +138,14 @@ class Screen:
                 "Ignored": ", ".join(plan.ignored) or None,
             }
         )
-        if left and (samples or self._is_read_at_once):
-            self._samples(plan.samples, of="" if earlier is None else " of the file")
+        if left and (samples or self.at_a_terminal):
+            # On going on, the first rows of the file are most likely sent.
+            self._samples(plan.samples, "as it will be sent" if earlier is None else "of the file as it is sent")
         self._faults(plan.faults, every=every_fault)
 
-    def _samples(self, samples: list[CustomerLog], *, of: str) -> None:
+    def _samples(self, samples: list[CustomerLog], what: str) -> None:
         for number, log in enumerate(samples, start=1):
-            # On going on, the first rows of the file are most likely sent.
-            self.say(f"\nLog {number}{of} as it {'is' if of else 'will be'} sent:")
+            self.say(f"\nLog {number} {what}:")
             (sent,) = json.loads(encode_batch([log], WireFormat.JSON))["CustomerLogs"]["CustomerLog"]
             for name, value in sent.items():
                 text = " ".join(value.split())
@@ -205,7 +206,7 @@ class Screen:
         attempt = added.attempts[-1]
         neighbour = "; they may concern any of its rows" if attempt.records > 1 else ""
         on = f"Neto warns on call {attempt.call} ({_counted(attempt.records, 'row')}{neighbour})"
-        if not self._is_read_at_once:
+        if not self.at_a_terminal:
             self.say(f"{on}. What it says is in added.csv, with --report DIR.")
             return
         self.say(f"{on}:")
@@ -318,11 +319,13 @@ def _writing() -> Iterator[None]:
 
 def _gathered(faults: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Tell the faults of rows; one that many rows have is told once, with all their lines."""
-    found = [(error, *LINE.sub(r"\1\n", error, count=1).split("\n", 1)) for errors in faults for error in errors]
+    told = [error for errors in faults for error in errors]
     lines_of: dict[str, list[int]] = {}
-    for _, line, what in found:
+    for error in told:
+        _, line, what = LINE.split(error, maxsplit=1)
         lines_of.setdefault(what, []).append(int(line))
-    for error, line, what in found:
+    for error in told:
+        _, line, what = LINE.split(error, maxsplit=1)
         lines = lines_of[what]
         if len(lines) <= FIRST_FAULTS:
             yield error

@@ -37,8 +37,8 @@ __all__ = ["JournalSummary", "SqliteJournal"]
 APPLICATION = 0x4E65746F
 """Marks the file as ours: "Neto"."""
 
-VERSION = 2
-"""Of the tables and blobs below."""
+VERSION = 3
+"""Of the tables and blobs below, and of the fingerprints in them."""
 
 PAGE = 64
 """Calls read at once."""

@@ -6,7 +6,8 @@ most `READ_AHEAD` batches ahead; what is invalid has its outcome at once. Outcom
 loop; while too many do, the feed is held and nothing more is read or sent, so that memory stays flat whatever the
 length of the source and however slow the caller. With a journal or reports, outcomes are written down in a thread
 before they get there; and what a journal does not know waits in ``_held`` until a row that it knows was found in its
-place. May import: the rest of importing, sending, models, outcomes, errors, settings.
+place, the one thing whose size the source decides. May import: the rest of importing, sending, models, outcomes,
+errors, settings.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ def test_every_commit_is_synced(path: Path):
 
 
 def test_the_form_of_the_file(path: Path):
-    """What stands in a file is what another release will look for: its marks, kinds, states and bytes."""
+    """What stands in a file is what another release will look for: its marks, tables, kinds, states and bytes."""
     journal = opened(path)
     journal.write([Intent(call=4, rows=((5, b"a" * 16), (3, b"b" * 16)))])
     journal.write([End(call=4, states=((ADDED, 7), (REJECTED, 0)))])
@@ -242,11 +242,16 @@ def test_the_form_of_the_file(path: Path):
     journal.close()
     connection = sqlite3.connect(path)
     events = connection.execute("SELECT sequence, kind, intent, first, body FROM event").fetchall()
+    columns = [[row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in ("head", "event")]
     connection.close()
     head = path.read_bytes()[:100]
 
-    # The places are those of SQLite's documentation, fileformat2.html, 1.3.
-    assert (b"\0\0\0\2", b"Neto") == (head[60:64], head[68:72])
+    # The places are those of SQLite's documentation, fileformat2.html, 1.3. Whatever changes here changes the number.
+    assert (b"\0\0\0\3", b"Neto") == (head[60:64], head[68:72])
+    assert [
+        ["id", "identity", "salt", "store", "created_at", "sequence", "chain"],
+        ["sequence", "kind", "intent", "first", "body", "chain"],
+    ] == columns
     zeros = bytes(7)
     assert [
         (1, 0, None, None, b""),
@@ -306,11 +311,21 @@ def newer(path: Path) -> None:
     connection.close()
 
 
+def older(path: Path) -> None:
+    """A journal of form 2, in which the salt was a key."""
+    opened(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE head RENAME COLUMN salt TO key")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
 FOREIGN = {
     "text": (lambda path: path.write_text("Name,Notes\n" * 500, encoding="ascii"), "not a journal"),
     "a short text": (lambda path: path.write_text("xy", encoding="ascii"), "not a journal"),
     "another database": (other_database, "not a journal"),
-    "a newer version": (newer, r"another version of neto_async \(form 3, this one reads 2\)"),
+    "a newer version": (newer, r"another version of neto_async \(form 4, this one reads 3\)"),
+    "an older version": (older, r"another version of neto_async \(form 2, this one reads 3\)"),
     "a folder": (Path.mkdir, "can't be used"),
 }
 

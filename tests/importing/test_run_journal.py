@@ -331,7 +331,7 @@ async def test_rows_before_a_change_are_not_sent(store: NetoSandbox, bring: Impo
     assert ["b"] == [log.notes for log in store.logs]
 
 
-async def test_a_journal_whose_salt_is_none(bring: Import, tmp_path: Path) -> None:
+async def test_a_journal_whose_salt_is_too_long(bring: Import, tmp_path: Path) -> None:
     """A journal of the caller's own that gives no proper salt is let go of before the error comes out."""
 
     class Salty(SqliteJournal):
