@@ -22,14 +22,11 @@ import xmltodict
 
 __all__ = ["MAX_REPLY_BYTES", "UnreadableError", "branches_in", "fold_headers", "read_document"]
 
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""Bytes of an answer, inflated, that are read at most. A real one has about 40 bytes a record."""
+MAX_REPLY_BYTES = 1024 * 1024
+"""Bytes of an answer to a write, inflated, that are read at most. A real one has about 40 bytes a record."""
 
 MAX_DEPTH = 32
 """Levels of nesting that are read at most. A real answer has five."""
-
-ROOTS = frozenset({"addcustomerlogresponse", "addcustomerlog"})
-"""Names of the XML root, in lower case: the one that stores send, and the one that the vendor's page prints."""
 
 _BOMS = (
     # The longest first: UTF-32's begins with UTF-16's.
@@ -63,19 +60,23 @@ def fold_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
     return {_header_text(name).lower(): _header_text(value).strip() for name, value in headers.items()}
 
 
-def read_document(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+def read_document(
+    action: str, headers: Mapping[str, str], body: bytes, *, max_bytes: int = MAX_REPLY_BYTES
+) -> dict[str, Any]:
     """
     Read the document in an answer's body; how deeply it nests, `branches_in` tells.
 
     Args:
+        action: The vendor's name of the call.
         headers: Headers of the answer, as `fold_headers` returns them.
         body: The bytes as they came over the wire.
+        max_bytes: The most that is read, inflated.
 
     Raises:
         UnreadableError: It is too long, cut short, damaged, or no document of the API.
     """
     media_type = headers.get("content-type", "")
-    text = _decode(_inflate(body, headers.get("content-encoding", "")), media_type)
+    text = _decode(_inflate(body, headers.get("content-encoding", ""), max_bytes), media_type)
     start = text.lstrip(" \t\r\n")[:1]
     if not start:
         raise UnreadableError("the answer is empty")
@@ -83,7 +84,7 @@ def read_document(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         if start in "{[":
             return _read_json(text)
         if start == "<":
-            return _read_xml(text)
+            return _read_xml(text, action)
     except UnreadableError:
         if _WEB_PAGE.match(text):
             raise UnreadableError("the answer looks like a web page; is the store's address right?") from None
@@ -120,29 +121,29 @@ def _header_text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _inflate(body: bytes, content_encoding: str) -> bytes:
-    if len(body) > MAX_REPLY_BYTES:
-        raise UnreadableError(f"the answer is longer than {MAX_REPLY_BYTES} bytes")
+def _inflate(body: bytes, content_encoding: str, max_bytes: int) -> bytes:
+    if len(body) > max_bytes:
+        raise UnreadableError(f"the answer is longer than {max_bytes} bytes")
     match content_encoding.lower():
         case "" | "identity":
             return body
         case "gzip" | "x-gzip":
-            return _inflate_stream(body, 16 + zlib.MAX_WBITS)
+            return _inflate_stream(body, 16 + zlib.MAX_WBITS, max_bytes)
         case "deflate":
             try:
-                return _inflate_stream(body, zlib.MAX_WBITS)
+                return _inflate_stream(body, zlib.MAX_WBITS, max_bytes)
             except zlib.error:
                 # RFC 9110, section 8.4.1.2: some senders leave out the zlib wrapper.
-                return _inflate_stream(body, -zlib.MAX_WBITS)
+                return _inflate_stream(body, -zlib.MAX_WBITS, max_bytes)
         case _:
             raise UnreadableError("the answer is compressed in a way that was not asked for")
 
 
-def _inflate_stream(body: bytes, window: int) -> bytes:
+def _inflate_stream(body: bytes, window: int, max_bytes: int) -> bytes:
     stream = zlib.decompressobj(window)
-    inflated = stream.decompress(body, MAX_REPLY_BYTES + 1)
-    if len(inflated) > MAX_REPLY_BYTES:
-        raise UnreadableError(f"the answer is longer than {MAX_REPLY_BYTES} bytes when decompressed")
+    inflated = stream.decompress(body, max_bytes + 1)
+    if len(inflated) > max_bytes:
+        raise UnreadableError(f"the answer is longer than {max_bytes} bytes when decompressed")
     if not stream.eof or stream.unused_data:
         raise UnreadableError("the compressed answer is cut short, or something follows it")
     return inflated
@@ -217,7 +218,7 @@ def _whole_number(digits: str) -> int:
 _json = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_number, parse_int=_whole_number)
 
 
-def _read_xml(text: str) -> dict[str, Any]:
+def _read_xml(text: str, action: str) -> dict[str, Any]:
     # Stripped, since a declaration is only one at the very start. Encoded anew, and said so to the parser: what the
     # declaration says of the bytes that came no longer holds.
     text = text.lstrip(" \t\r\n")
@@ -226,18 +227,27 @@ def _read_xml(text: str) -> dict[str, Any]:
         if not _is_plain(text):
             _refuse_what_no_reply_has(document)
         parsed = xmltodict.parse(
-            document, encoding="utf-8", xml_attribs=False, disable_entities=True, postprocessor=_local_name
+            document,
+            encoding="utf-8",
+            xml_attribs=False,
+            disable_entities=True,
+            # Notes are compared to the character, blanks at their ends included.
+            strip_whitespace=False,
+            postprocessor=_local_name,  # type: ignore[arg-type]  # it may return None to drop a node
         )
     except (expat.ExpatError, ValueError):
         raise UnreadableError("the answer's XML is cut short or malformed") from None
     ((root, content),) = parsed.items()
-    if root not in ROOTS:
+    # The root that stores send, and the one that the vendor's pages print (read 2026-11).
+    if root not in {f"{action}Response".lower(), action.lower()}:
         raise UnreadableError("the answer is an XML document, but none of this call's")
     # Text alone in the root says nothing that could be read.
     return content if isinstance(content, dict) else {}
 
 
-def _local_name(_path: object, name: str, value: Any) -> tuple[str, Any]:
+def _local_name(_path: object, name: str, value: Any) -> tuple[str, Any] | None:
+    if name == "#text" and value.isspace():  # between elements
+        return None
     return name.rpartition(":")[2].lower(), value
 
 

@@ -1,14 +1,13 @@
 """
-The document of an answer to one envelope, whatever shape it came in. Pure; may import bodies.
+The document of an answer to one envelope, whatever shape it came in. Pure; may import bodies, models.
 
 What live stores send differs from the vendor's page, and from call to call: one record as an object and several as a
-list, messages in five forms, ``Ack`` left out (read 2026-11). All of it is structured by cattrs into `Reply`. Where a
-reply says two things at once, `Reply.doubt` says so: nothing is settled by a guess.
+list, messages in five forms, ``Ack`` left out (read 2026-11). All of it is structured by cattrs into `ApiReply`. Where
+a reply says two things at once, `ApiReply.doubt` says so: nothing is settled by a guess.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
@@ -17,9 +16,19 @@ from attrs import evolve, field, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
+from neto_async.models import UNCARRIABLE, StoredCustomer
 from neto_async.wire.bodies import branches_in, read_document
 
-__all__ = ["Ack", "Entries", "Message", "Reply", "Severity", "read_reply"]
+__all__ = [
+    "Ack",
+    "ApiReply",
+    "Entries",
+    "Message",
+    "Severity",
+    "log_id_in",
+    "read_reply",
+    "structure_reply",
+]
 
 MAX_LOG_ID = 2**63 - 1
 """The largest id that a database holds; a longer number is none."""
@@ -94,7 +103,7 @@ class Entries:
 
 
 @frozen(kw_only=True)
-class Reply:
+class ApiReply:
     """
     An answer of the API, in one shape.
 
@@ -104,6 +113,7 @@ class Reply:
         messages: In the order of the document.
         has_stray_ids: True where a LogID stands outside an entry.
         stray_ids: Those of them that can be read.
+        customers: What it gives back; only for GetCustomer.
     """
 
     ack: Ack = Ack.UNSAID
@@ -111,6 +121,7 @@ class Reply:
     messages: tuple[Message, ...] = ()
     has_stray_ids: bool = False
     stray_ids: tuple[int, ...] = ()
+    customers: tuple[StoredCustomer, ...] = ()
 
     @property
     def log_ids(self) -> tuple[int, ...]:
@@ -148,38 +159,31 @@ class Reply:
         return ""
 
 
-def read_reply(headers: Mapping[str, str], body: bytes) -> Reply:
+def read_reply(action: str, headers: Mapping[str, str], body: bytes) -> ApiReply:
     """
     Read an answer of the API.
 
     Args:
+        action: The vendor's name of the call.
         headers: Headers of the answer, as `fold_headers` returns them.
         body: The bytes as they came over the wire.
 
     Raises:
         UnreadableError: It is no whole document of the API.
     """
-    document = read_document(headers, body)
-    logs = _one_or_many(document.get("customerlog"))
-    if ids := _plain_ids(logs):
-        # Looked through already: there is nothing in them but their ids.
-        document["customerlog"] = logs = []
-    strays = _stray_ids(document, logs)
-    entries = Entries(ids=ids) if ids else _entries(logs)
-    reply = _converter.structure(document | {"entries": entries}, Reply)
+    document = read_document(action, headers, body)
+    branches = branches_in(document)  # first: what follows walks through it by recursion
+    reply = structure_reply(document)
+    homes = set(map(id, _one_or_many(document.get("customerlog"))))
+    strays = [node["logid"] for node in branches if type(node) is dict and "logid" in node and id(node) not in homes]
     if not strays:
         return reply
     return evolve(reply, has_stray_ids=True, stray_ids=tuple(log_id for value in strays for log_id in _ids_in(value)))
 
 
-def _stray_ids(document: dict[str, Any], logs: list[Any]) -> list[Any]:
-    """Return what stands under LogID in an object that is no entry."""
-    homes = set(map(id, logs))
-    return [
-        node["logid"]
-        for node in branches_in(document)
-        if isinstance(node, dict) and "logid" in node and id(node) not in homes
-    ]
+def structure_reply(document: dict[str, Any]) -> ApiReply:
+    """Structure what is found at the top of a document; it must not nest too deeply, see `branches_in`."""
+    return _converter.structure(document, ApiReply)
 
 
 def _is_blank(node: object) -> bool:
@@ -193,7 +197,7 @@ def _one_or_many(node: Any) -> list[Any]:
     return node if isinstance(node, list) else [node]
 
 
-def _log_id(value: object) -> int:
+def log_id_in(value: object) -> int:
     """Return the id that a number or digits are; 0 where they, or anything else, are none."""
     if isinstance(value, str):
         # White space round the text of an element says nothing in XML; in JSON it is taken alike.
@@ -207,11 +211,17 @@ def _log_id(value: object) -> int:
 def _ids_in(value: object) -> list[int]:
     """Return the ids in the value of a LogID: one, each of a list, or none."""
     values = value if isinstance(value, list) else [value]
-    return [log_id for item in values if (log_id := _log_id(item))]
+    return [log_id for item in values if (log_id := log_id_in(item))]
 
 
 def _says_no_id(value: object) -> bool:
     return _is_blank(value) or (isinstance(value, str) and not value.strip(" \t\r\n").strip("0"))
+
+
+def _structure_entries(node: Any, _type: type[Entries]) -> Entries:
+    logs = _one_or_many(node)
+    ids = _plain_ids(logs)
+    return Entries(ids=ids) if ids else _entries(logs)
 
 
 def _entries(logs: list[Any]) -> Entries:
@@ -223,7 +233,7 @@ def _entries(logs: list[Any]) -> Entries:
         ids += found
         have_gaps = have_gaps or not found
         if isinstance(log, dict):
-            are_legible = are_legible and (_says_no_id(value) or _log_id(value) > 0)
+            are_legible = are_legible and (_says_no_id(value) or log_id_in(value) > 0)
         else:
             are_legible = are_legible and _is_blank(value)
     return Entries(ids=tuple(ids), have_gaps=have_gaps, are_legible=are_legible)
@@ -290,31 +300,25 @@ def _agreed(place: Severity, code: Severity) -> Severity:
     return said.pop() if len(said) == 1 else Severity.CONTRADICTORY if said else Severity.UNSAID
 
 
-_UNCARRIABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What XML can't carry. JSON can, by escapes: lone surrogates that no file takes, and codes that steer a terminal."""
-
-
 def _text(node: object) -> str:
     if isinstance(node, list | dict):
         return " ".join(filter(None, map(_text, node if isinstance(node, list) else node.values())))
-    return "" if _is_blank(node) else _UNCARRIABLE.sub("\ufffd", str(node)).strip()
+    # JSON carries, by escapes, lone surrogates that no file takes, and codes that control a terminal.
+    return "" if _is_blank(node) else UNCARRIABLE.sub("\ufffd", str(node)).strip()
 
 
 def _make_converter() -> Converter:
-    converter = Converter()
+    converter = Converter(detailed_validation=False)
     converter.register_structure_hook(Ack, _structure_ack)
-    converter.register_structure_hook(Entries, lambda entries, _type: entries)
+    converter.register_structure_hook(Entries, _structure_entries)
     converter.register_structure_hook_func(lambda kind: kind == tuple[Message, ...], _structure_messages)
-    converter.register_structure_hook(
-        Reply,
-        make_dict_structure_fn(
-            Reply,
-            converter,
-            # Told from the whole document, not from one element of it.
-            has_stray_ids=override(omit=True),
-            stray_ids=override(omit=True),
-        ),
-    )
+    # What is found in the whole document, and not in one element of it, is added afterwards.
+    later = override(omit=True)
+    fields: dict[str, Any] = {
+        "entries": override(rename="customerlog"),
+        **dict.fromkeys(("has_stray_ids", "stray_ids", "customers"), later),
+    }
+    converter.register_structure_hook(ApiReply, make_dict_structure_fn(ApiReply, converter, **fields))
     return converter
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neto_async.wire import bodies, replies
+from neto_async.wire import ADD_CUSTOMER_LOG, bodies, replies
 from neto_async.wire.bodies import MAX_DEPTH, UnreadableError
 from neto_async.wire.replies import MAX_DIGITS, MAX_LOG_ID, Entries, read_reply
 
@@ -49,7 +49,7 @@ LOGS = (
 
 def folded(logs: object) -> list[object]:
     """Read logs as they come out of a document: with their names in lower case."""
-    document = bodies.read_document({}, json.dumps({"CustomerLog": logs}).encode())
+    document = bodies.read_document(ADD_CUSTOMER_LOG.name, {}, json.dumps({"CustomerLog": logs}).encode())
     found: list[object] = document["customerlog"]
     return found
 
@@ -64,7 +64,7 @@ def the_long_way(module: object, name: str, answer: object) -> Iterator[None]:
 def outcome_of(body: bytes) -> object:
     """Read an answer; where it can't be read, say why."""
     try:
-        return read_reply({}, body)
+        return read_reply(ADD_CUSTOMER_LOG.name, {}, body)
     except UnreadableError as error:
         return str(error)
 
