@@ -6,9 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import Protocol
 
-__all__ = ["Clock", "LoopClock", "Timer"]
+__all__ = ["Clock", "LoopClock", "Timer", "boot_time", "clock_in_use", "use_clock"]
+
+boot_time: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Seconds that pass while the machine is suspended too: on Linux by that clock, on Windows by any, on macOS by none."""
 
 
 class Timer(Protocol):
@@ -19,7 +25,11 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """What the engine knows of time."""
+    """
+    What a client knows of time. Pass your own to `AsyncNetoClient`, or for all clients of a test to `use_clock`.
+
+    A call's deadline and the network take the event loop's time all the same.
+    """
 
     def monotonic(self) -> float:
         """Give seconds that never run backwards."""
@@ -29,6 +39,16 @@ class Clock(Protocol):
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Timer:
         """Call back in the event loop once `monotonic` reaches ``when``."""
+
+    def decided(self, client: object, *, calls: int, waiting_on: str | None) -> None:
+        """
+        Learn what a client waits for, after each of its decisions. A clock that does not care does nothing.
+
+        Args:
+            client: The same object each time for one client.
+            calls: Its calls under way.
+            waiting_on: What its next call waits for, as in `Statistics`; None where nothing waits.
+        """
 
 
 class LoopClock:
@@ -48,3 +68,20 @@ class LoopClock:
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Timer:
         """Leave the callback with the loop."""
         return asyncio.get_running_loop().call_at(when, callback, *args)
+
+    def decided(self, client: object, *, calls: int, waiting_on: str | None) -> None:
+        """Do nothing: time goes on by itself."""
+
+
+_in_use: Clock | None = None
+
+
+def use_clock(clock: Clock | None) -> None:
+    """Give each client of this process that is made from now on this clock, for tests; None ends that."""
+    global _in_use  # noqa: PLW0603 - it is the process's
+    _in_use = clock
+
+
+def clock_in_use() -> Clock | None:
+    """Give the clock of `use_clock`, or None."""
+    return _in_use

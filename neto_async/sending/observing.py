@@ -1,8 +1,8 @@
 """
-Watching calls from outside, as tracing and logging do. May import: wire, outcomes.
+Watching calls from outside, as tracing and logging do. May import: escaping, wire, outcomes.
 
-The engine tells an observer where records come from, and when a call begins and ends; it tells it neither records nor
-answers, so that nothing an observer writes down can hold a customer's text, a key or Neto's words. Observers, and the
+The engine notifies an observer where records come from, and when a call begins and ends. It passes neither records nor
+answers, so that nothing that an observer writes can hold a customer's text, a key or Neto's words. Observers, and the
 handlers and filters of a log, are the program's: what they raise must not take records with it.
 """
 
@@ -15,21 +15,23 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from neto_async.escaping import escaped
 from neto_async.outcomes import Attempt
 from neto_async.wire import VerdictKind
 
-__all__ = ["CallObserver", "Guarded", "logger"]
+__all__ = ["CallObserver", "SafeObserver", "logger"]
 
 
 class _GuardedLog(logging.LoggerAdapter[logging.Logger]):
-    """A log of which each line is a wish: where a handler or a filter raises, the line is lost, and nothing else."""
+    """A log that does no harm: text is escaped, and where a handler or a filter raises, the line is lost."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         return msg, kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         try:
-            super().log(level, msg, *args, stacklevel=2, **kwargs)
+            safe = (escaped(value) if isinstance(value, str) else value for value in args)
+            super().log(level, msg, *safe, stacklevel=2, **kwargs)
         except Exception:  # noqa: BLE001
             # As `logging.Handler.handleError` does it.
             if logging.raiseExceptions:
@@ -41,12 +43,12 @@ logger: _GuardedLog = _GuardedLog(logging.getLogger("neto_async"))
 
 
 class CallObserver(Protocol):
-    """What is told of calls. Its methods run in the event loop and must not wait."""
+    """What is notified of calls. Its methods run in the event loop and must not wait."""
 
     def handed_in(self) -> Any:
-        """Give what is to stand for the origin of a single add, or of a run; called in its caller's own context."""
+        """Return a token for the origin of a single add, or of a run; called in its caller's own context."""
 
-    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> Any:
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int, action: str) -> Any:
         """
         Note that a call begins; called in the call's own task, whose context variables are the observer's to set.
 
@@ -55,6 +57,7 @@ class CallObserver(Protocol):
             origins: What `handed_in` gave: one for each single add in the call, or one for the run.
             records: Number of records in the call.
             body_bytes: Length of its body.
+            action: The vendor's name of what it does, such as "AddCustomerLog".
 
         Returns:
             What is handed to `ended`; None where that need not be called.
@@ -72,7 +75,7 @@ class CallObserver(Protocol):
 
 
 @frozen(eq=False)
-class Guarded:
+class SafeObserver:
     """An observer whose errors end in the log: they must not take records with them."""
 
     observer: CallObserver
@@ -81,12 +84,12 @@ class Guarded:
         """Ask for an origin; None where the observer raised."""
         return self._ask(self.observer.handed_in)
 
-    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> Any:
-        """Tell of a call that begins; None where the observer raised."""
-        return self._ask(self.observer.began, number, origins, records, body_bytes)
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int, action: str) -> Any:
+        """Notify of a call that begins; None where the observer raised."""
+        return self._ask(self.observer.began, number, origins, records, body_bytes, action)
 
     def ended(self, began: Any, attempt: Attempt, verdict: VerdictKind | None) -> None:
-        """Tell of a call that ended."""
+        """Notify of a call that ended."""
         self._ask(self.observer.ended, began, attempt, verdict)
 
     def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,5 +1,5 @@
 """
-How many calls a minute, as arithmetic on times that are handed in. May import: nothing of the package.
+How many calls a minute, as arithmetic on times that are passed in. May import: nothing of the package.
 
 Theory. The store allows N calls in any 60 seconds and counts a call when it arrives there, which is some time between
 its first byte and its reply. A call therefore holds a place from its first byte until 60 s after its reply: whichever
@@ -13,115 +13,233 @@ in a burst nor leave a handler's single log to wait for most of a minute.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from attrs import define, field
 
-__all__ = ["Quota", "Unlimited", "Window", "quota_for"]
+__all__ = ["QUOTA_SERVER", "Quota", "SharedCalls", "Unlimited", "Window", "quota_for"]
+
+QUOTA_SERVER = "quota server"
+"""What `Quota.waiting_on` says while no call may begin because a server of the quota can't be used."""
+
+NEVER = float("-inf")
 
 WINDOW = 60.0
 """Seconds of the vendor's window: "500 requests per minute" (developers.maropost.com, read 2026-11)."""
 
 LATE = 0.02
-"""Seconds that a call may begin late and be caught up with by the next; else the lateness of each timer would add up. A
-tenth of the spacing where that is more, half of it where that is less. An import that waited for a slot begins late as
-well, and more than this would let it take that back from the single adds it waited for."""
+"""
+Seconds of a timer's lateness that the next call may make up, so that lateness does not accumulate: this, or a tenth of
+the spacing where that is more, and half of it at most. An import that waits for the encoding of single adds is late as
+well, and more than this would let it take that back from the single adds it waited for.
+"""
+
+CLOCKS_AGREE = 1.0
+"""Seconds that the clocks of two event loops may differ by; time that goes back by more is another clock's."""
 
 
 class Quota(Protocol):
-    """Who says when the next call may begin. A limiter shared by several processes can take its place."""
+    """
+    When the next call may begin. Pass your own to `AsyncNetoClient`; `RedisQuota` is one that processes share.
+
+    Subclass it: what has a default below does nothing. All methods but `aclose` are called in the client's event loop,
+    and must not wait. Times are seconds on the client's clock.
+    """
 
     @property
     def used(self) -> int:
         """Calls that count now."""
 
-    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float | None:
+    @property
+    def waiting_on(self) -> str:
+        """What a call that may not begin waits for, as in `Statistics`: "quota", "pause" or "quota server"."""
+        return "quota"
+
+    def attach(self, wake: Callable[[], None], *, store_url: str, timeout: float) -> None:  # noqa: ARG002
         """
-        Say from when on a call may begin.
+        Serve a client. Called once, in the client's event loop, before all other methods.
+
+        Args:
+            wake: Makes the client ask `earliest` again. To be called in its event loop.
+            store_url: Address of the store.
+            timeout: Seconds that a call may take.
+        """
+        return
+
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float:
+        """
+        Say from when on a call may begin; the client asks again then, and whenever one of its calls has ended.
 
         Args:
             now: Seconds on the clock.
-            spaced: It keeps its distance from others of that kind.
+            spaced: True for calls of imports, which are spread over the window.
             leave: Places that are to stay free when it has begun.
 
         Returns:
-            Seconds on the clock, or None where it has to wait for the end of one that is under way.
+            Seconds on the clock; the client asks again then. Infinity where the quota will ``wake`` it.
         """
 
-    def begin(self, now: float, *, spaced: bool) -> None:
-        """Count a call that begins."""
+    def begin(self, now: float, *, spaced: bool) -> Any:
+        """
+        Count a call that begins.
 
-    def end(self, now: float) -> None:
+        Returns:
+            The call's place, for `may_leave` and `end`: anything true. A false value where another client took the
+            last one since `earliest` was asked.
+        """
+
+    def may_leave(self, place: Any) -> bool:  # noqa: ARG002
+        """Say whether the place still counts, before a call and its body leave; if not, the call begins again later."""
+        return True
+
+    def end(self, now: float, place: Any) -> None:
         """Note that a call has ended: the store can see nothing of it any more."""
+
+    def pause(self, now: float, until: float) -> None:
+        """Note that the store asked this client for a pause. The client itself keeps it anyway."""
 
     def seconds_for(self, calls: int) -> float | None:
         """Say how long so many spaced calls take at the least; None where there is no limit."""
 
+    async def aclose(self) -> None:
+        """Give back what is held. Called when the client has closed."""
+        return
+
 
 @define(eq=False)
-class Window:
+class SharedCalls:
     """
-    A sliding window of places.
+    The calls of all clients that share a quota, in any event loops and threads of one process.
+
+    Attributes:
+        lock: Held while any of this is read or written, and for nothing else.
+        under_way: Calls that have begun and not ended.
+        ended_at: When the others ended, ascending, as long as they may count.
+        lost: For each client that was garbage-collected with calls under way, their number, until the next look.
+        longest: Seconds of the longest window of a client.
+        due_at: When the last spaced call was due: a late timer does not delay the next.
+        paused_until: End of the latest pause that the store asked any of them for.
+        seen_at: The latest time of any look.
+    """
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    under_way: int = 0
+    ended_at: deque[float] = field(factory=deque)
+    lost: deque[int] = field(factory=deque)
+    longest: float = WINDOW
+    due_at: float = NEVER
+    paused_until: float = NEVER
+    seen_at: float = NEVER
+
+
+@define(eq=False)
+class Window(Quota):
+    """
+    A sliding window of places, alone or shared.
 
     Args:
         requests_per_minute: N, any positive number. A fraction is rounded down, and below one the window is stretched
             instead, so that one call goes every 60/N seconds.
+        calls: Those that count, of other clients too; each client keeps them below its own N.
     """
 
     requests_per_minute: float
+    calls: SharedCalls = field(factory=SharedCalls)
     _capacity: int = field(init=False)
     _span: float = field(init=False)
     _spacing: float = field(init=False)
     _catch_up: float = field(init=False)
-    _under_way: int = field(init=False, default=0)  # calls that have begun and not ended
-    _free_at: deque[float] = field(init=False, factory=deque)  # when the places of ended calls come free, ascending
-    _spaced_at: float = field(init=False, default=float("-inf"))  # from when on the next spaced call may begin
+    _under_way: int = field(init=False, default=0)  # of the shared ones, those of this client
 
     def __attrs_post_init__(self) -> None:
         self._capacity = max(1, int(self.requests_per_minute))
         self._span = max(WINDOW, WINDOW / self.requests_per_minute)
         self._spacing = WINDOW / self.requests_per_minute
         self._catch_up = min(max(LATE, self._spacing / 10), self._spacing / 2)
+        with self.calls.lock:
+            self.calls.longest = max(self.calls.longest, self._span)
+
+    def __del__(self) -> None:
+        # The garbage collector may interrupt whoever holds the lock, so this takes none.
+        if self._under_way:
+            self.calls.lost.append(self._under_way)
 
     @property
     def used(self) -> int:
         """Calls that count: under way, or ended less than a window ago as of the last look."""
-        return self._under_way + len(self._free_at)
+        return self.calls.under_way + len(self.calls.ended_at)
 
-    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float | None:
-        """Say from when on a call may begin; None: not before one that is under way has ended."""
-        while self._free_at and self._free_at[0] <= now:
-            self._free_at.popleft()
-        at = now
-        missing = self.used + 1 + leave - self._capacity
-        if missing > 0:
-            if missing > len(self._free_at):
-                return None
-            at = self._free_at[missing - 1]
-        return max(at, self._spaced_at, self._spread_at()) if spaced else at
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float:
+        """Say from when on a call may begin: exactly, or, where it waits for calls under way, when to ask again."""
+        with self.calls.lock:
+            counting = self._counting(now)
+            at = max(now, self.calls.paused_until)
+            missing = self.calls.under_way + len(counting) + 1 + leave - self._capacity
+            if missing > len(counting):
+                # A call that is under way now counts for a window from its end at least, whoever makes it.
+                at = max(at, now + self._span)
+            elif missing > 0:
+                at = max(at, counting[missing - 1] + self._span)
+            return max(at, self.calls.due_at + self._spacing, self._spread_at(counting)) if spaced else at
 
-    def _spread_at(self) -> float:
+    def _counting(self, now: float) -> Sequence[float]:
+        """Give the ends that still count here; forget those that count for no one."""
+        calls = self.calls
+        if now < calls.seen_at - CLOCKS_AGREE:
+            # An event loop with a clock of its own, as tests have: times of another clock mean nothing here.
+            calls.ended_at.clear()
+            calls.due_at = calls.paused_until = calls.seen_at = NEVER
+        calls.seen_at = max(calls.seen_at, now)
+        while calls.lost:
+            self._free(calls.lost.popleft(), now)
+        while calls.ended_at and calls.ended_at[0] + calls.longest <= now:
+            calls.ended_at.popleft()
+        if calls.longest == self._span:
+            return calls.ended_at
+        return [at for at in calls.ended_at if at + self._span > now]
+
+    def _free(self, places: int, now: float) -> None:
+        """Give places back a window from now. Threads may come in another order than they asked for the time."""
+        self.calls.under_way -= places
+        self.calls.ended_at.extend([max(now, self.calls.seen_at)] * places)
+
+    def _spread_at(self, counting: Sequence[float]) -> float:
         """Say from when on a spaced call leaves free places for all the time until the next comes free."""
-        last = self._spaced_at - self._spacing  # when the last was due, so that late timers don't add up here either
-        if last == float("-inf"):
+        last = self.calls.due_at
+        if last == NEVER:
             return last
-        comes_free = self._free_at[0] if self._free_at else last + self._span
-        return last + (comes_free - last) / (self._capacity - self.used + 1)
+        comes_free = (counting[0] if counting else last) + self._span
+        free = self._capacity - self.calls.under_way - len(counting)
+        return last + (comes_free - last) / (max(free, 0) + 1)
 
-    def begin(self, now: float, *, spaced: bool) -> None:
-        """Count a call that begins."""
-        self._under_way += 1
-        if spaced:
-            late = now - self._spaced_at
-            # By more than the spacing no timer is late: there was nothing to send.
-            caught_up = min(late, self._catch_up) if late < self._spacing else 0.0
-            self._spaced_at = now - caught_up + self._spacing
+    def begin(self, now: float, *, spaced: bool) -> bool:
+        """Count a call that begins; False where a client in another thread took the last place meanwhile."""
+        with self.calls.lock:
+            if self.calls.under_way + len(self._counting(now)) >= self._capacity:
+                return False
+            self.calls.under_way += 1
+            self._under_way += 1
+            if spaced:
+                late = now - (self.calls.due_at + self._spacing)
+                # By more than the spacing no timer is late: there was nothing to send.
+                self.calls.due_at = now - (min(late, self._catch_up) if late < self._spacing else 0.0)
+            return True
 
-    def end(self, now: float) -> None:
+    def end(self, now: float, place: Any = True) -> None:  # noqa: ARG002, FBT002 - all places are alike
         """Give the call's place back a window from now."""
-        self._under_way -= 1
-        self._free_at.append(now + self._span)
+        with self.calls.lock:
+            self._counting(now)
+            self._under_way -= 1
+            self._free(1, now)
+
+    def pause(self, now: float, until: float) -> None:  # noqa: ARG002
+        """Hold all clients that share the quota back until then."""
+        with self.calls.lock:
+            self.calls.paused_until = max(self.calls.paused_until, until)
 
     def seconds_for(self, calls: int) -> float:
         """Say how long so many spaced calls take at the least."""
@@ -129,26 +247,50 @@ class Window:
 
 
 @define(eq=False)
-class Unlimited:
-    """No limit: for a store that has none, or a limiter elsewhere."""
+class Unlimited(Quota):
+    """No limit: for a store that has none, or a limiter elsewhere. Its calls don't count for other clients either."""
 
-    used: int = 0
+    @property
+    def used(self) -> int:
+        """None."""
+        return 0
 
     def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float:  # noqa: ARG002
         """Say: at once."""
         return now
 
-    def begin(self, now: float, *, spaced: bool) -> None:
+    def begin(self, now: float, *, spaced: bool) -> bool:  # noqa: ARG002
+        """Count nothing."""
+        return True
+
+    def end(self, now: float, place: Any = True) -> None:  # noqa: FBT002
         """Count nothing."""
 
-    def end(self, now: float) -> None:
-        """Count nothing."""
+    def pause(self, now: float, until: float) -> None:
+        """Leave it to the client that was asked."""
 
     def seconds_for(self, calls: int) -> None:  # noqa: ARG002
         """Say that it can't be known."""
         return
 
 
-def quota_for(requests_per_minute: float | None) -> Quota:
-    """Make the quota of one process."""
-    return Unlimited() if requests_per_minute is None else Window(requests_per_minute)
+_SHARED: dict[tuple[int, str], SharedCalls] = {}
+"""
+The calls of this process, by its id and the store's address. A fork starts anew, as the limit is one for each process.
+They stay after the last client, whose places come free later.
+"""
+
+
+def quota_for(requests_per_minute: float | None, *, store_url: str | None = None) -> Quota:
+    """
+    Make the quota of a client.
+
+    Args:
+        requests_per_minute: N; None for no limit.
+        store_url: Shares the calls of all clients of this store in this process; None shares nothing.
+    """
+    if requests_per_minute is None:
+        return Unlimited()
+    if store_url is None:
+        return Window(requests_per_minute)
+    return Window(requests_per_minute, _SHARED.setdefault((os.getpid(), store_url), SharedCalls()))

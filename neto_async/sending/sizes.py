@@ -1,8 +1,8 @@
 """
-How many records a body may hold, foretold from the bodies made before. Pure. May import: models.
+How many records fit into a body, estimated from earlier bodies. Pure. May import: models.
 
 A batch is encoded whole, and cut only where it came out too long. After the first that did, the next are cut before
-they are encoded: their characters tell nearly how many bytes they will take.
+they are encoded: the number of their characters says nearly how many bytes they will take.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sizes:
         self.limit = min(self.limit, max(too_large // 2, 1))
 
     def fitting(self, records: Sequence[CustomerLog]) -> int:
-        """Foretell how many of the first records fit: all, as long as no body was too long."""
+        """Estimate how many of the first records fit: all, as long as no body was too long."""
         if self._bytes_a_character is None or self.limit >= self._bytes_a_character * sum(map(_characters, records)):
             return len(records)
         return self._cut(records, self._bytes_a_character)

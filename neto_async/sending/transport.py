@@ -1,58 +1,76 @@
 """
 Calls over HTTP. The one module that knows the HTTP library; every error of it ends here.
 
-May import: exchange, wire (headers), settings, errors. Works with `httpx.AsyncClient` and with what has its interface,
-such as `httpx2.AsyncClient`, which is why nothing below asks for the class of a client or of an exception.
+May import: sending but the engine, settings, errors. Works with `httpx.AsyncClient` and with what has
+its interface, such as `httpx2.AsyncClient`, which is why nothing below asks for a client's or an error's class.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import Iterable
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
+from neto_async._version import VERSION
 from neto_async.errors import ConfigurationError
-from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+from neto_async.sending.access import Access, NoKeyError
+from neto_async.sending.connections import Connections
+from neto_async.sending.environment import certificates_variable, check_certificates, proxy_for
+from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody
+from neto_async.sending.failures import failure_of
+from neto_async.sending.waiting import Deadline
 from neto_async.settings import Settings
-from neto_async.wire import MAX_REPLY_BYTES, request_headers
 
 __all__ = ["HttpTransport"]
 
-KEEPALIVE = 3.0
-"""Seconds an idle connection is kept. Servers close idle ones after five seconds and more, and a call that goes out
-just then ends in doubt."""
+GRACE = 0.1
+"""Seconds past its deadline after which a call is cut off; the engine's own are longer."""
 
+FRESH_STARTS = 3
+"""Times that a call begins again because a connection ended just before it left."""
 
 NOT_OURS = frozenset({"authorization", "cookie", "expect", "transfer-encoding"})
-"""Headers that a call never has, whatever the caller's client adds by default."""
+"""Headers that a call has for our own reasons alone, whatever the caller's client adds by default."""
 
 
 class HttpTransport:
     """
     Make calls through an HTTP client.
 
-    A call is never cancelled, since httpcore loses pool slots that way: the phases' timeouts are what remains of the
-    deadline, and the deadline is looked at between the pieces of the answer. A server that sends its headers byte by
-    byte restarts those timeouts for ever: that call the engine leaves to itself.
+    A call is cut off at its deadline, and its connection is closed: a server that sends its headers byte by byte would
+    keep it for ever. Before that it is never cancelled, since httpcore loses a slot of its pool where a call is
+    cancelled that has just been given one; past the deadline no call waits for a slot.
 
     Args:
         settings: Where to and with which credentials.
         http_client: The caller's own client; it is not closed here.
 
     Raises:
-        ConfigurationError: The caller's own client is of another kind.
+        ConfigurationError: The store's host can't exist; the caller's own client is of another kind, or would send a
+            call for loopback to a proxy; a variable of the environment can't be used.
     """
 
     def __init__(self, settings: Settings, http_client: Any = None) -> None:
+        self._owned = http_client is None
         if http_client is not None and not all(hasattr(http_client, name) for name in ("build_request", "aclose")):
             raise ConfigurationError("http_client must be an httpx.AsyncClient, or one with its interface")
         self._settings = settings
         self._client = http_client
-        self._owned = http_client is None
-        self._headers = request_headers(settings.wire_format) | _credentials(settings)
+        self._headers = _headers(settings)
+        self._access = Access(settings.login)
+        self._connections = Connections()
         self._url: Any = settings.endpoint  # from the first call on as the HTTP library holds it, parsed
+        self._proxy: str | None = None
+        _check_host(settings)
+        if self._owned:
+            self._read_environment()
+        elif settings.on_loopback and getattr(http_client, "trust_env", False):
+            _refuse_proxy_for_loopback(settings)
 
     def __repr__(self) -> str:
         return f"HttpTransport({'own' if self._owned else 'given'} client)"
@@ -62,35 +80,71 @@ class HttpTransport:
         """True where the client can't be used any more."""
         return bool(getattr(self._client, "is_closed", False))
 
-    async def call(self, body: OutgoingBody) -> Reply | Failure:
+    async def call(self, body: OutgoingBody) -> HttpReply | Failure:
         """Post the body; every error becomes a `Failure`."""
-        now = asyncio.get_running_loop().time
-        deadline = now() + self._settings.timeout
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.timeout
         status = None
+        limit = asyncio.timeout(None)
+        timer = Deadline(deadline, GRACE, lambda: limit.reschedule(loop.time()))
         try:
-            client = self.open()
-            request = client.build_request(
-                "POST",
-                self._url,
-                headers={**self._headers, "Content-Length": str(len(body.content))},
-                content=body,
-                extensions={"timeout": _Remaining(deadline, now)},
-            )
-            if not self._owned:
-                _take_defaults_away(request)
-            self._url = request.url
-            response = await _send(client, request)
-            status = response.status_code
-            try:
-                return await _read(response, deadline, now)
-            finally:
-                await response.aclose()
+            async with limit:
+                response = await self._post(body, deadline)
+                status = response.status_code
+                try:
+                    return await _read(response, body.action.max_reply_bytes)
+                finally:
+                    await response.aclose()
         except asyncio.CancelledError:
             # Only a loop that is being torn down cancels this task. Whoever waits for it learns of that by itself.
             return Failure(name="cancelled", status=status)
+        except NoKeyError as error:
+            return error.failure
+        except ConfigurationError as error:
+            return Failure(name=type(error).__name__, status=status, kind=str(error), permanent=True)
         except Exception as error:  # noqa: BLE001
+            if limit.expired():
+                return Failure(name="deadline passed", status=status, kind="timed out")
             # Whatever it was, `body.left` says what it means. Its text may hold a key: only the class goes on.
-            return Failure(name=type(error).__name__, status=status)
+            return failure_of(error, status)
+        finally:
+            timer.cancel()
+
+    async def _post(self, body: OutgoingBody, deadline: float) -> Any:
+        """Send a body; where its connection ends just before anything of it leaves, begin again."""
+        departure = _Departure(body, deadline, self._connections)
+        body.check = departure.check
+        for _ in range(FRESH_STARTS):
+            try:
+                return await self._send(body, departure)
+            except Exception:
+                if departure.head_left or body.left or body.revoked or not departure.ended:
+                    raise
+                departure.ended = False
+        return await self._send(body, departure)
+
+    async def _send(self, body: OutgoingBody, departure: _Departure) -> Any:
+        client = self.open()
+        login = await self._access.headers(departure.deadline)
+        body.key_refused = partial(self._access.refused, login)
+        self._connections.any_ended()  # those the HTTP library sees by itself
+        request = client.build_request(
+            "POST",
+            self._url,
+            headers={
+                **body.action.headers(self._settings.wire_format),
+                **self._headers,
+                **{name: secret.get_secret_value() for name, secret in login.items()},
+                "Content-Length": str(len(body.content)),
+            },
+            content=body,
+            extensions={"timeout": _Remaining(departure.deadline), "trace": departure.trace},
+        )
+        _take_defaults_away(request, login)
+        self._url = request.url
+        response = await _send(client, request)
+        self._connections.note(getattr(response, "extensions", {}).get("network_stream"))
+        return response
 
     async def aclose(self) -> None:
         """Close the client, where it is ours."""
@@ -98,21 +152,76 @@ class HttpTransport:
             await self._client.aclose()
 
     def open(self) -> Any:
-        """Make the client, if need be: that reads certificates, and holds the loop for some 0.1 s."""
+        """
+        Make the client, if need be: that reads certificates, and holds the loop for some 0.1 s.
+
+        Raises:
+            ConfigurationError: The certificates that the environment names can't be read.
+        """
         if self._client is None:
             connections = self._settings.max_concurrency
+            context = _trusting(encrypted=self._encrypted)
             self._client = httpx.AsyncClient(
                 limits=httpx.Limits(
-                    max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE
+                    max_connections=connections,
+                    max_keepalive_connections=connections,
+                    keepalive_expiry=self._settings.keepalive_expiry,
                 ),
+                verify=context,
+                proxy=None if self._proxy is None else _proxy(self._proxy, context),
+                trust_env=False,  # what the environment says was read before
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 follow_redirects=False,
             )
         return self._client
 
+    @property
+    def _encrypted(self) -> bool:
+        """True where the store, or the proxy to it, is reached by TLS."""
+        return "https:" in {self._settings.endpoint[:6], (self._proxy or "")[:6].lower()}
 
-def _take_defaults_away(request: Any) -> None:
+    def _read_environment(self) -> None:
+        if not self._settings.on_loopback:
+            self._proxy = proxy_for(self._settings.endpoint, httpx.URL)
+        if self._encrypted:
+            check_certificates()
+
+
+def _check_host(settings: Settings) -> None:
+    try:
+        _ = httpx.URL(settings.endpoint).host
+    except (httpx.InvalidURL, UnicodeError):  # idna's errors are of the latter kind
+        raise ConfigurationError("the store's address names a host that can't exist; look for a typing error") from None
+
+
+def _refuse_proxy_for_loopback(settings: Settings) -> None:
+    if proxy_for(settings.endpoint, httpx.URL, networks=False) is not None:
+        raise ConfigurationError(
+            "http_client heeds a proxy of the environment, which would get the key of a store on this machine: "
+            "make it with trust_env=False, or name the store's host in NO_PROXY"
+        )
+
+
+def _trusting(*, encrypted: bool) -> ssl.SSLContext:
+    if not encrypted:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no TLS: it trusts nobody, and reads nothing
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        name = certificates_variable()
+        what = (
+            "the certificates that come with httpx" if name is None else f"what the environment variable {name} names"
+        )
+        raise ConfigurationError(f"{what} can't be read as certificates") from None
+
+
+def _proxy(address: str, context: ssl.SSLContext) -> httpx.Proxy:
+    return httpx.Proxy(address, ssl_context=context if address.lower().startswith("https:") else None)
+
+
+def _take_defaults_away(request: Any, ours: Iterable[str]) -> None:
     """Take away what a client that is shared with other services adds: their secrets, and what breaks a call."""
-    for name in NOT_OURS.intersection(request.headers):
+    for name in NOT_OURS.intersection(request.headers).difference(map(str.lower, ours)):
         del request.headers[name]
     if request.url.query:
         request.url = request.url.copy_with(query=None)
@@ -122,7 +231,7 @@ async def _send(client: Any, request: Any) -> Any:
     try:
         return await client.send(request, stream=True, follow_redirects=False, auth=None)
     except Exception as error:
-        # An event hook with raise_for_status() stands in the documentation of httpx. Where it has read this call's
+        # httpx documents an event hook with raise_for_status(). Where it has read this call's
         # answer before, and not another service's, that is as good as any: a 429 need not put records in doubt.
         response = getattr(error, "response", None)
         if response is None or response.request is not request or not response.is_stream_consumed:
@@ -130,43 +239,77 @@ async def _send(client: Any, request: Any) -> Any:
         return response
 
 
-async def _read(response: Any, deadline: float, now: Callable[[], float]) -> Reply | Failure:
+async def _read(response: Any, limit: int) -> HttpReply | Failure:
     if response.is_stream_consumed:
         # An event hook of the caller's own client has read, and decoded, the answer.
         headers = {name: value for name, value in response.headers.items() if name != "content-encoding"}
-        return Reply(status=response.status_code, headers=headers, body=response.content)
+        return HttpReply(status=response.status_code, headers=headers, body=response.content)
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
-        if len(body) > MAX_REPLY_BYTES:
-            return Failure(name="answer too long", status=response.status_code)
-        if now() > deadline:
-            return Failure(name="deadline passed", status=response.status_code)
-    return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
+        if len(body) > limit:
+            return Failure(name="answer too long", status=response.status_code, kind="answer too long")
+    return HttpReply(status=response.status_code, headers=response.headers, body=bytes(body))
 
 
-class _Remaining(dict[str, float]):
-    """The timeouts of a request's phases, each of which is what remains of one deadline when the phase begins."""
+class _Departure:
+    """
+    Look at the last moment whether a call may leave: of one that has not it is known that nothing was saved.
 
-    def __init__(self, deadline: float, now: Callable[[], float]) -> None:
+    First before its head, where the HTTP library is httpcore and tells when; then before its body.
+
+    Attributes:
+        deadline: Of the call, on the loop's clock.
+        ended: It may not, since a connection has ended; the call may begin again.
+        head_left: Its head has left. A store may count that as a call, so no other head may follow in the same place.
+    """
+
+    def __init__(self, body: OutgoingBody, deadline: float, connections: Connections) -> None:
+        self.deadline = deadline
+        self.ended = False
+        self.head_left = False
+        self._body = body
+        self._connections = connections
+
+    def check(self) -> None:
+        self.ended = self._connections.any_ended()
+        if self.ended:
+            raise ConnectionResetError
+        if asyncio.get_running_loop().time() > self.deadline:
+            raise TimeoutError
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take part in httpcore's steps; what is raised before one keeps it from being made."""
+        # A request to a proxy for a tunnel is traced as well.
+        if event.endswith("send_request_headers.started") and info["request"].method == b"POST":
+            self.check()
+            self._body.require_leave()
+            self.head_left = True
+
+
+class _Remaining(dict[str, float | None]):
+    """
+    The timeouts of a request's phases.
+
+    Waiting for a connection and making it may take what remains of the deadline when they begin. Writing and reading
+    have none of their own: the call as a whole is cut off, once what has arrived was read.
+    """
+
+    def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self._now = now
-        super().__init__(dict.fromkeys(("connect", "read", "write", "pool"), self._left()))
+        super().__init__(dict.fromkeys(("connect", "read", "write", "pool")))
 
-    def __getitem__(self, phase: str) -> float:
-        return self._left()
+    def __getitem__(self, phase: str) -> float | None:
+        if phase in {"read", "write"}:
+            return None
+        return max(self._deadline - asyncio.get_running_loop().time(), 0.001)
 
     def get(self, phase: str, default: Any = None) -> Any:  # noqa: ARG002
-        return self._left()
-
-    def _left(self) -> float:
-        return max(self._deadline - self._now(), 0.001)
+        return self[phase]
 
 
-def _credentials(settings: Settings) -> dict[str, str]:
-    from importlib.metadata import version  # noqa: PLC0415 - a twentieth of the whole import, for one word
-
-    headers = {"NETOAPI_KEY": settings.api_key, "User-Agent": f"neto-async/{version('neto_async')}"}
-    if settings.username is not None:
-        headers["NETOAPI_USERNAME"] = settings.username
+def _headers(settings: Settings) -> dict[str, str]:
+    headers = {"User-Agent": f"neto-async/{VERSION}"}
+    if settings.keepalive_expiry == 0:
+        headers["Connection"] = "close"
     return headers

@@ -1,16 +1,55 @@
-"""Waiting that a cancellation can't cut short. May import: nothing of the package."""
+"""Waiting that a cancellation can't cut short, and deadlines. May import: nothing of the package."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["wait_through_cancellation"]
+__all__ = ["Deadline", "complete_through_cancellation", "wait_through_cancellation"]
 
 T = TypeVar("T")
+
+TURNS_TO_READ = 20
+"""Turns of the loop after a deadline in which what has arrived is read; an HTTP library takes up to ten."""
+
+
+class Deadline:
+    """
+    Call back once a time has passed and the loop has had turns, and a grace, to read what arrived by then.
+
+    The loop may have been blocked, or the process suspended, past the deadline: the answer can lie in the socket.
+
+    Args:
+        when: The deadline, in the loop's time.
+        grace: Seconds after it, or after the loop has run again.
+        passed: Called then.
+        context: For the callback; by default the current one.
+    """
+
+    def __init__(
+        self, when: float, grace: float, passed: Callable[[], object], context: contextvars.Context | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._grace = grace
+        self._passed: Callable[[], object] | None = passed
+        self._context = context
+        self._handle: asyncio.Handle = self._loop.call_at(when, self._turn, TURNS_TO_READ, context=context)
+
+    def cancel(self) -> None:
+        """Forget the callback: it may hold what holds this, and would keep it until the next garbage collection."""
+        self._handle.cancel()
+        self._passed = None
+
+    def _turn(self, left: int) -> None:
+        if left:
+            self._handle = self._loop.call_soon(self._turn, left - 1, context=self._context)
+        else:
+            assert self._passed is not None  # noqa: S101 - it was not cancelled
+            self._handle = self._loop.call_later(self._grace, self._passed, context=self._context)
 
 
 async def wait_through_cancellation(work: Coroutine[Any, Any, T]) -> T:
@@ -21,6 +60,22 @@ async def wait_through_cancellation(work: Coroutine[Any, Any, T]) -> T:
         CancelledError: The caller was cancelled meanwhile; the work is done all the same.
     """
     task = asyncio.get_running_loop().create_task(work)
+    return await complete_through_cancellation(lambda: task)
+
+
+async def complete_through_cancellation(begin: Callable[[], asyncio.Task[T]]) -> T:
+    """
+    Wait for a task to its end, even where the caller is cancelled; begin again where the task itself is.
+
+    A cancel-all at shutdown (``for task in asyncio.all_tasks(): task.cancel()``) cancels both.
+
+    Args:
+        begin: Gives the task; a new one where the last was cancelled, or else that one.
+
+    Raises:
+        CancelledError: The caller was cancelled meanwhile; the work is done all the same.
+    """
+    task = begin()
     cancelled: asyncio.CancelledError | None = None
     with _shield():
         while not task.done():
@@ -28,6 +83,8 @@ async def wait_through_cancellation(work: Coroutine[Any, Any, T]) -> T:
                 await asyncio.wait({task})
             except asyncio.CancelledError as error:
                 cancelled = error
+            if task.cancelled():
+                task = begin()
     result = task.result()
     if cancelled is not None:
         raise cancelled

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from neto_async import AsyncNetoClient
 from neto_async.sending.engine import Engine
-from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody
 
 
 @frozen
@@ -40,7 +40,7 @@ class Network:
     tried: int = 0
     closed: bool = False
 
-    async def call(self, body: OutgoingBody) -> Reply | Failure:
+    async def call(self, body: OutgoingBody) -> HttpReply | Failure:
         self.tried += 1
         behaviour = self.script.popleft() if self.script else self.always or saves
         return await behaviour(self, body)
@@ -52,7 +52,7 @@ class Network:
         self.closed = True
 
     async def receive(self, body: OutgoingBody) -> list[str]:
-        content = b"".join([piece async for piece in body])
+        content = b"".join([part async for part in body])
         notes = [log["Notes"] for log in json.loads(content)["CustomerLogs"]["CustomerLog"]]
         self.sent.append(Sent(asyncio.get_running_loop().time(), tuple(notes)))
         await asyncio.sleep(self.latency)
@@ -67,22 +67,22 @@ class Network:
         return ids
 
 
-Behaviour = Callable[[Network, OutgoingBody], Awaitable[Reply | Failure]]
+Behaviour = Callable[[Network, OutgoingBody], Awaitable[HttpReply | Failure]]
 
 
-def reply(document: object, status: int = 200) -> Reply:
-    return Reply(status=status, headers={"content-type": "application/json"}, body=json.dumps(document).encode())
+def reply(document: object, status: int = 200) -> HttpReply:
+    return HttpReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(document).encode())
 
 
-def with_ids(ids: list[Any], **more: object) -> Reply:
+def with_ids(ids: list[Any], **more: object) -> HttpReply:
     return reply({"Ack": "Success", "CustomerLog": [{"LogID": str(log_id)} for log_id in ids], **more})
 
 
-def error(text: str) -> Reply:
+def error(text: str) -> HttpReply:
     return reply({"Ack": "Error", "Messages": {"Error": {"Message": text, "SeverityCode": "Error"}}})
 
 
-async def saves(network: Network, body: OutgoingBody) -> Reply:
+async def saves(network: Network, body: OutgoingBody) -> HttpReply:
     """Save all, or refuse the whole call where one record is poison."""
     notes = await network.receive(body)
     return error("bad record") if any("poison" in text for text in notes) else with_ids(network.save(notes))
@@ -93,16 +93,26 @@ async def never_leaves(network: Network, body: OutgoingBody) -> Failure:
     return Failure(name="ConnectError")
 
 
+async def saves_or_fails(network: Network, body: OutgoingBody) -> HttpReply | Failure:
+    """Save all; where the body does not leave, fail as the transport does."""
+    try:
+        return await saves(network, body)
+    except RuntimeError as error:
+        return Failure(name=type(error).__name__)
+
+
 def answers(status: int, **headers: str) -> Behaviour:
-    async def behaviour(network: Network, body: OutgoingBody) -> Reply:
+    async def behaviour(network: Network, body: OutgoingBody) -> HttpReply:
         await network.receive(body)
-        return Reply(status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=b"")
+        return HttpReply(
+            status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=b""
+        )
 
     return behaviour
 
 
 def says(text: str) -> Behaviour:
-    async def behaviour(network: Network, body: OutgoingBody) -> Reply:
+    async def behaviour(network: Network, body: OutgoingBody) -> HttpReply:
         await network.receive(body)
         return error(text)
 
@@ -120,7 +130,7 @@ def breaks(*, saving: bool) -> Behaviour:
 
 
 def gives_ids(change: Callable[[list[int]], list[Any]], **more: object) -> Behaviour:
-    async def behaviour(network: Network, body: OutgoingBody) -> Reply:
+    async def behaviour(network: Network, body: OutgoingBody) -> HttpReply:
         return with_ids(change(network.save(await network.receive(body))), **more)
 
     return behaviour
@@ -130,5 +140,5 @@ def client(network: Network, **settings: Any) -> AsyncNetoClient:
     """Make a client over the network, with waits that hold no chance."""
     neto = AsyncNetoClient("http://localhost", **{"api_key": "key", "requests_per_minute": None, **settings})
     neto._transport = network  # type: ignore[assignment]
-    neto._engine = Engine(neto._settings, network, jitter=lambda: 0.5)
+    neto._engine = Engine(neto._settings, network, quota=settings.get("quota"), jitter=lambda: 0.5)
     return neto

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neto_async.sending.attempts import DEFAULT_PAUSE, backoff
+from neto_async.sending.backpressure import DEFAULT_PAUSE, backoff
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from scripted import Network, answers, client
 from virtual import run
 
-from neto_async import Added, CustomerLog, NotSentError, OutcomeUnknownError, RejectedError
+from neto_async import Added, BulkSourceError, CustomerLog, NotSentError, OutcomeUnknownError, RejectedError
+from neto_async.sending.engine import Engine
 
 
 @pytest.mark.parametrize("turns", [0, 1])
@@ -136,8 +137,8 @@ def test_a_cancelled_reader_of_an_import_harms_no_neighbour(turn):
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_cancelled_bulk_add_harms_no_neighbour(turn):
-    """Whenever a bulk add is cancelled, what had left is saved once, and neighbours and the closing go on."""
+def test_a_cancelled_bulk_add_harms_no_neighbour(turn, caplog):
+    """Whenever a bulk add is cancelled, what had left is saved once, counted and logged; neighbours go on."""
     network = quick()
 
     async def work() -> Any:
@@ -148,12 +149,35 @@ def test_a_cancelled_bulk_add_harms_no_neighbour(turn):
         bulk.cancel()
         await asyncio.wait({bulk, other})
         report = await neto.aclose()
-        return len(other.result().added), report.drained, neto.statistics().added
+        return len(other.result().added), report.drained, neto.statistics(), bulk.cancelled()
 
-    added, drained, counted = run(work)
+    added, drained, statistics, cancelled = run(work)
     saved = [text for _, text in network.ledger]
-    assert (4, True, len(saved)) == (added, drained, counted)
+    assert (4, True, len(saved)) == (added, drained, statistics.added)
     assert len(set(saved)) == len(saved)
+    lost = sum(text.startswith("row") for text in saved) if cancelled else 0
+    assert lost == statistics.unawaited.get("Added", 0)
+    logged = [record for record in caplog.records if "bulk add ended" in record.getMessage()]
+    assert [statistics.unawaited][: sum(statistics.unawaited.values())] == [line.neto_outcomes for line in logged]
+
+
+def test_a_cancelled_bulk_add_that_read_nothing_is_not_logged(caplog):
+    """Where nothing was read, nothing is counted or logged."""
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+        yield None
+
+    async def work() -> Any:
+        async with client(quick()) as neto:
+            bulk = asyncio.ensure_future(neto.add_customer_logs(nothing()))
+            await turns(4)
+            bulk.cancel()
+            await asyncio.wait({bulk})
+            return neto.statistics().unawaited
+
+    assert {} == run(work)
+    assert [] == [line for line in caplog.messages if "bulk add ended" in line]
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -217,7 +241,7 @@ def test_a_deadline_of_the_callers_own_withdraws_what_has_not_left():
 
 
 def test_a_broken_source_ends_its_own_run_alone():
-    """A source that raises ends its own run after the calls under way; its neighbours are added."""
+    """A source that raises ends its own run, with a report on what it had yielded; its neighbours are added."""
     network = Network()
 
     def broken() -> Iterator[Any]:
@@ -234,7 +258,9 @@ def test_a_broken_source_ends_its_own_run_alone():
             )
 
     first, *_ = run(work)
-    assert LookupError is type(first)
+    assert (BulkSourceError, LookupError) == (type(first), type(first.__cause__))
+    assert ("(1)" in str(first), ["before"]) == (True, [added.record.notes for added in first.report.added])
+    assert not first.safe_to_resend
     assert {"before", "other", "single"} == {text for _, text in network.ledger}
 
 
@@ -268,10 +294,10 @@ def test_a_call_whose_own_task_is_cancelled_takes_no_record_with_it(turn):
     async def work() -> Any:
         async with client(network) as neto:
             adding = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="x"), give_up_after=5.0))
-            while not neto._engine._tasks:  # noqa: ASYNC110 - turns of the loop, no time
+            while not neto._engine._calls.tasks:  # noqa: ASYNC110 - turns of the loop, no time
                 await asyncio.sleep(0)
             await turns(turn)
-            for task in list(neto._engine._tasks):
+            for task in list(neto._engine._calls.tasks):
                 task.cancel()
             await asyncio.wait([adding], timeout=1_000.0)
             return adding
@@ -279,3 +305,28 @@ def test_a_call_whose_own_task_is_cancelled_takes_no_record_with_it(turn):
     adding = run(work)
     assert adding.done()
     assert network.ledger == [] or isinstance(adding.exception(), OutcomeUnknownError | None)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_outcome_without_a_caller_is_passed_on(raises, caplog):
+    """The engine's callback gets each outcome whose caller is gone; what it raises is logged by class alone."""
+    seen: list[Any] = []
+
+    def note(outcome: Any) -> None:
+        seen.append((type(outcome).__name__, outcome.context))
+        if raises:
+            raise ValueError("CANARY")
+
+    async def work() -> None:
+        network = Network()
+        neto = client(network)
+        neto._engine = Engine(neto._settings, network, on_unawaited=note)  # type: ignore[arg-type]
+        async with neto:
+            adding = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="x"), context=7))
+            await asyncio.sleep(0.1)
+            adding.cancel()
+
+    run(work)
+    assert [("Added", 7)] == seen
+    assert raises is ("on_unawaited raised ValueError" in caplog.messages)
+    assert "CANARY" not in caplog.text

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from attrs import define, field
+from scripted import Network, client, saves
 from virtual import run
 
 from neto_async import AsyncNetoClient, CustomerLog, NotSentError
+from neto_async.sending.waiting import wait_through_cancellation
 
 
 @define
@@ -29,12 +31,12 @@ class Store:
         return httpx.Response(200, json={"Ack": "Success", "CustomerLog": ids})
 
     def client(self, *stalls: float, **settings: Any) -> AsyncNetoClient:
-        """Make a client whose first calls stall so long, each before its body is asked for."""
+        """Make a client whose first calls stall so long, cancelled or not, each before its body is asked for."""
         waits = list(stalls)
 
         async def stall(request: httpx.Request) -> None:
             self.begun_at.append(asyncio.get_running_loop().time())
-            await asyncio.sleep(waits.pop(0) if waits else 0)
+            await wait_through_cancellation(asyncio.sleep(waits.pop(0) if waits else 0))
 
         given = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), event_hooks={"request": [stall]})
         return AsyncNetoClient("http://localhost", api_key="key", http_client=given, **{"timeout": 10.0, **settings})
@@ -98,3 +100,22 @@ def test_a_call_cancelled_from_outside_never_leaves():
 
     run(work)
     assert [] == store.saved
+
+
+def test_a_call_left_to_itself_gives_out_no_body():
+    """A transport that breaks its deadline, and asks for the body when the call is given up, gets nothing to send."""
+    network = Network()
+
+    async def late(network: Network, body: Any) -> Any:
+        await asyncio.sleep(100)
+        return await saves(network, body)
+
+    network.script.append(late)
+
+    async def work() -> int:
+        async with client(network, timeout=10.0) as neto:
+            added = await neto.add_customer_log(CustomerLog(notes="once"))
+            await asyncio.sleep(200)
+            return added.log_id
+
+    assert (1, [(1, "once")]) == (run(work), network.ledger)

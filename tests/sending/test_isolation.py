@@ -129,7 +129,7 @@ def test_a_failure_budget_stops_a_run(bound):
 
 
 def test_a_batch_of_single_adds_is_taken_apart_too():
-    """Single adds that share a refused call are taken apart, and only the culprit's caller is told."""
+    """Single adds that share a refused call are taken apart, and only the culprit's caller learns of it."""
     network = Network()
 
     async def work() -> Any:

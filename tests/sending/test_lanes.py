@@ -80,7 +80,7 @@ def test_concurrent_single_adds_share_calls():
 
 
 def test_an_idle_client_sends_in_the_next_turn():
-    """Nothing waits for company: a single log leaves in the turn after it was handed in."""
+    """Nothing waits for company: a single log leaves in the turn after it was submitted."""
     network = Network()
 
     async def work() -> None:
@@ -97,7 +97,7 @@ class Counted(Window):
 
     looks = 0
 
-    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float | None:
+    def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float:
         self.looks += 1
         return super().earliest(now, spaced=spaced, leave=leave)
 
@@ -111,8 +111,7 @@ def test_a_wait_for_the_quota_ends_after_few_looks(limit, latency, slots):
     quota = Counted(limit)
 
     async def work() -> None:
-        async with client(network, batch_size=1, max_concurrency=slots, requests_per_minute=limit) as neto:
-            neto._engine.quota = quota
+        async with client(network, batch_size=1, max_concurrency=slots, quota=quota) as neto:
             adds = [
                 asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="single"), give_up_after=100_000.0))
                 for _ in range(600)

@@ -1,4 +1,4 @@
-"""The hook for tracing: an observer is told of each call, in the right context, and can't harm a record."""
+"""The hook for tracing: an observer is notified of each call, in the right context, and can't harm a record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from virtual import run
 
 from neto_async import CustomerLog, NetoError
 from neto_async.outcomes import Attempt
+from neto_async.sending.clock import LoopClock
 from neto_async.wire import VerdictKind
 
 WHERE: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
@@ -23,7 +25,7 @@ WHERE: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="no
 
 @define
 class Notes:
-    """Takes down what it is told."""
+    """Records what it learns."""
 
     began_with: list[tuple[int, tuple[Any, ...], int]] = field(factory=list)
     ended_with: list[tuple[int, Attempt, VerdictKind | None]] = field(factory=list)
@@ -31,8 +33,8 @@ class Notes:
     def handed_in(self) -> str:
         return WHERE.get()
 
-    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> int:
-        assert body_bytes > 0
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int, action: str) -> int:
+        assert (True, "AddCustomerLog") == (body_bytes > 0, action)
         self.began_with.append((number, tuple(origins), records))
         return number
 
@@ -70,7 +72,7 @@ async def from_place(place: str, work: Any) -> Any:
 
 
 def test_singles_bring_the_context_of_each_caller():
-    """A shared call has an origin for each of its records: what was current where that record was handed in."""
+    """A shared call has an origin for each of its records: what was current where that record was submitted."""
 
     async def work() -> Notes:
         neto, notes = observed(Network())
@@ -79,6 +81,25 @@ def test_singles_bring_the_context_of_each_caller():
         return notes
 
     assert [(1, ("a", "b", "c"), 3)] == run(work).began_with
+
+
+def test_an_attempt_says_when_it_was_sent(monkeypatch: pytest.MonkeyPatch):
+    """An attempt has the time at which its call began, in UTC, however long the call took."""
+    monkeypatch.setattr(LoopClock, "utcnow", lambda clock: datetime.fromtimestamp(clock.monotonic(), timezone.utc))
+
+    async def slow(network: Network, body: Any) -> Any:
+        await asyncio.sleep(5)
+        return await saves(network, body)
+
+    async def work() -> Notes:
+        neto, notes = observed(Network(always=slow))
+        async with neto:
+            await neto.add_customer_log(log("text"))
+        return notes
+
+    ((_, attempt, _),) = run(work).ended_with
+    assert 5 < attempt.seconds < 6
+    assert 1000 <= attempt.sent_at.timestamp() < 1001
 
 
 def test_a_run_brings_the_context_in_which_it_was_entered():
@@ -112,8 +133,8 @@ def test_a_run_brings_the_context_in_which_it_was_entered():
         (never_leaves, None),
     ],
 )
-def test_each_end_is_told_once(behaviour, verdict):
-    """Whatever became of a call, its end is told once, with the attempt and what its answer meant."""
+def test_each_end_is_reported_once(behaviour, verdict):
+    """Whatever became of a call, its end is reported once, with the attempt and what its answer meant."""
 
     async def work() -> Notes:
         neto, notes = observed(Network(always=behaviour), give_up_after=0.5)
@@ -231,7 +252,7 @@ def test_a_second_observer_is_refused():
 
 
 def test_an_observer_that_was_detached_hears_the_end_of_what_it_saw_begin():
-    """Detached while a call is under way, an observer is told how that call ended and nothing of the next."""
+    """Detached while a call is under way, an observer learns how that call ended and nothing of the next."""
 
     async def work() -> tuple[Notes, Notes]:
         left = asyncio.Event()
@@ -254,8 +275,8 @@ def test_an_observer_that_was_detached_hears_the_end_of_what_it_saw_begin():
         return first, second
 
     first, second = run(work)
-    assert [[1], [1]] == [[entry[0] for entry in told] for told in (first.began_with, first.ended_with)]
-    assert [[2], [2]] == [[entry[0] for entry in told] for told in (second.began_with, second.ended_with)]
+    assert [[1], [1]] == [[entry[0] for entry in said] for said in (first.began_with, first.ended_with)]
+    assert [[2], [2]] == [[entry[0] for entry in said] for said in (second.began_with, second.ended_with)]
 
 
 def test_an_answer_is_never_told():
@@ -274,9 +295,9 @@ def test_an_answer_is_never_told():
     assert "CANARY" not in repr(run(work))
 
 
-def test_the_end_of_a_call_that_closing_revokes_is_told_in_its_own_context():
-    """A call that closing ends before it left is told of where it began: an observer may have set something there."""
-    told = []
+def test_the_end_of_a_call_that_closing_revokes_is_reported_in_its_own_context():
+    """An observer of a call that closing ends before it left is notified in the context in which the call began."""
+    said = []
 
     class Setting(Notes):
         def began(self, *call: Any) -> int:
@@ -284,7 +305,7 @@ def test_the_end_of_a_call_that_closing_revokes_is_told_in_its_own_context():
             return super().began(*call)
 
         def ended(self, *call: Any) -> None:
-            told.append(WHERE.get())
+            said.append(WHERE.get())
 
     async def connects_for_ever(network: Network, body: Any) -> Any:
         await asyncio.sleep(10_000)
@@ -299,7 +320,7 @@ def test_the_end_of_a_call_that_closing_revokes_is_told_in_its_own_context():
             await adding
 
     run(work)
-    assert ["the call"] == told
+    assert ["the call"] == said
 
 
 @pytest.mark.parametrize("broken", ["handler", "filter"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
 import pytest
-from scripted import Network, answers, breaks, client, gives_ids, never_leaves, saves, says
+from scripted import Network, answers, breaks, client, gives_ids, never_leaves, saves, says, with_ids
 from virtual import run
 
 from neto_async import (
@@ -22,6 +24,7 @@ from neto_async import (
     Unknown,
 )
 from neto_async.outcomes import NotSentCause
+from neto_async.wire import Action
 
 
 def logs(count: int, *poison: int) -> list[CustomerLog]:
@@ -167,7 +170,7 @@ def test_wrong_address_stops(status):
 
 
 def test_firewall_after_success_isolates():
-    """A 403 after the first success cuts like 413: a single text is rejected and its neighbours are added."""
+    """A 403 after the first success cuts like 413: single texts are rejected and their neighbours are added."""
     network = Network()
 
     async def firewall(network: Network, body: Any) -> Any:
@@ -176,9 +179,9 @@ def test_firewall_after_success_isolates():
 
     network.always = firewall
 
-    report = bulk(network, logs(65, 20))
+    report = bulk(network, logs(65, 20, 40), max_concurrency=1)
 
-    assert ([20], 64) == ([outcome.index for outcome in report.rejected], len(report.added))
+    assert ([20, 40], 63) == ([outcome.index for outcome in report.rejected], len(report.added))
 
 
 def test_firewall_against_everything_stops():
@@ -398,7 +401,7 @@ def test_closing_is_not_broken_by_an_anyio_scope():
 
 
 def test_closing_waits_for_a_bulk_add():
-    """A bulk add handed in before is finished within the deadline, though most of it was not read yet."""
+    """A bulk add submitted before is finished within the deadline, though most of it was not read yet."""
     network = Network(latency=1.0)
 
     async def work() -> Any:
@@ -432,3 +435,53 @@ def test_closing_under_an_import_leaves_no_doubt():
     outcomes = run(work)
     assert [] == [outcome for outcome in outcomes if isinstance(outcome, Unknown)]
     assert len(network.ledger) == sum(isinstance(outcome, Added) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(("warnings", "in_loop"), [(1, True), (5_000, False)])
+def test_a_long_answer_is_judged_beside_the_loop(monkeypatch, warnings, in_loop):
+    """An answer that takes long to read does not hold the event loop, and means what it says all the same."""
+    judged_in, judge = [], Action.judge
+
+    def noting(*args: Any, **more: Any) -> Any:
+        judged_in.append(threading.get_ident())
+        return judge(*args, **more)
+
+    async def long(network: Network, body: Any) -> Any:
+        texts = [{"Message": "a warning", "SeverityCode": "Warning"}] * warnings
+        return with_ids(network.save(await network.receive(body)), Messages={"Warning": texts})
+
+    async def work() -> int:
+        async with client(Network(latency=0.0, always=long)) as neto:
+            return len((await neto.add_customer_log(CustomerLog(notes="x"))).warnings)
+
+    monkeypatch.setattr(Action, "judge", noting)
+    assert warnings == asyncio.run(work())
+    assert [in_loop] == [thread == threading.get_ident() for thread in judged_in]
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_a_long_answer_needs_no_thread_of_the_loop(monkeypatch, ending):
+    """A long answer is judged where all threads of the loop wait for it, and where the process starts none any more."""
+
+    async def long(network: Network, body: Any) -> Any:
+        texts = [{"Message": "a warning", "SeverityCode": "Warning"}] * 5_000
+        return with_ids(network.save(await network.receive(body)), Messages={"Warning": texts})
+
+    async def work() -> Any:
+        loop = asyncio.get_running_loop()
+        async with client(Network(latency=0.0, always=long)) as neto:
+
+            def view() -> Any:
+                add = neto.add_customer_log(CustomerLog(notes="x"))
+                return asyncio.run_coroutine_threadsafe(add, loop).result(timeout=20)
+
+            loop.set_default_executor(ThreadPoolExecutor(1))
+            viewing = loop.run_in_executor(None, view)
+            if ending:
+                monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+            return await viewing
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    assert 5_000 == len(asyncio.run(work()).warnings)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from typing import Any
 
 import pytest
 from scripted import Network, answers, breaks, client, never_leaves, saves, says
 from virtual import run
 
-from neto_async import AuthenticationError, CustomerLog, NetoError, NotSentError, RateLimitedError
+from neto_async import AuthenticationError, CustomerLog, NetoError, NotSent, NotSentError, RateLimitedError
 from neto_async.outcomes import NotSentCause, Phase
+from neto_async.sending.exchange import Failure, OutgoingBody
 
 
 def logs(count: int) -> list[CustomerLog]:
@@ -161,7 +163,7 @@ def test_the_latest_pause_wins():
 
 
 def test_what_was_withdrawn_is_not_counted_when_a_pause_comes():
-    """A log withdrawn, or out of time, while its piece waits is counted once, and not again when a pause comes."""
+    """A log withdrawn, or out of time, while its part waits is counted once, and not again when a pause comes."""
     network = Network(latency=1.0)
 
     async def slow(network: Network, body: Any) -> Any:
@@ -351,7 +353,7 @@ def test_any_definite_answer_ends_the_count_of_doubts(definite):
 
 
 def test_a_key_that_is_refused_is_logged_once(caplog):
-    """The log tells of a refused key when that is new, and of one that is taken again."""
+    """The log reports a refused key when that is new, and one that is taken again."""
     network = Network()
     network.script += [answers(401), answers(401), saves]
 
@@ -395,3 +397,70 @@ def test_a_refusal_without_words_has_ours():
 
     (rejected,) = run(work).rejected
     assert ("the call is too large for the store (HTTP 413)",) == rejected.messages
+
+
+PATIENCE = [
+    (answers(429, retry_after="60"), NotSentCause.RATE_LIMITED),
+    (never_leaves, NotSentCause.GAVE_UP),
+    (answers(502), NotSentCause.IN_DOUBT),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "cause"), PATIENCE)
+@pytest.mark.parametrize("own", [5.0, 1000.0])
+def test_an_import_may_have_a_patience_of_its_own(behaviour, cause, own):
+    """An import's own give_up_after, shorter or longer than its client's, says how long its batches are tried."""
+
+    async def work() -> Any:
+        network = Network(script=deque([behaviour] * 12), latency=0.0)
+        async with client(network, give_up_after=100.0 if own < 100.0 else 5.0) as neto:
+            async with neto.import_customer_logs(logs(30), give_up_after=own) as imported:
+                outcomes = [outcome async for outcome in imported]
+            return {outcome.cause for outcome in outcomes if isinstance(outcome, NotSent)}, imported.progress
+
+    causes, progress = run(work)
+    assert ({cause} if own < 100.0 else set()) == causes
+    assert (own > 100.0) == progress.complete
+
+
+@pytest.mark.parametrize("asked", ["0", "-5", "Thu, 01 Jan 2026 00:00:00 GMT"])
+def test_a_pause_of_nothing_has_a_floor_that_grows(asked):
+    """A store that asks for no pause, call after call, is asked a few times, within give_up_after."""
+
+    async def work() -> tuple[int, Any, bool, Any, bool]:
+        network = Network(always=answers(429, retry_after=asked), latency=0.01)
+        now = asyncio.get_running_loop().time
+        async with client(network, give_up_after=5.0) as neto:
+            began = now()
+            report = await neto.add_customer_logs([CustomerLog(notes="x")])
+            bulk_in_time = now() - began <= 5.0
+            calls = network.tried
+        network.closed = False
+        async with client(network, give_up_after=5.0) as neto:
+            began = now()
+            with pytest.raises(NotSentError) as raised:
+                await neto.add_customer_log(CustomerLog(notes="x"))
+            return calls, report.not_sent[0].cause, bulk_in_time, raised.value.fate.cause, now() - began <= 5.0
+
+    limited = NotSentCause.RATE_LIMITED
+    assert (4, limited, True, limited, True) == run(work)
+
+
+def test_what_waiting_cannot_fix_ends_soon(caplog):
+    """A certificate that is not trusted ends bulk and single adds after three attempts; one warning names the kind."""
+
+    async def untrusted(network: Network, body: OutgoingBody) -> Failure:
+        return Failure(name="ConnectError", kind="certificate not trusted", permanent=True)
+
+    async def work() -> tuple[int, str, str]:
+        network = Network(always=untrusted)
+        async with client(network) as neto:
+            report = await neto.add_customer_logs([CustomerLog(notes="x")] * 5)
+            tried = network.tried
+            with pytest.raises(NotSentError) as raised:
+                await neto.add_customer_log(CustomerLog(notes="x"))
+        return tried, report.not_sent[-1].reason, raised.value.fate.reason
+
+    reason = f"{NotSentCause.UNREACHABLE} (certificate not trusted)"
+    assert (3, reason, reason) == run(work)
+    assert 1 == sum("certificate not trusted" in text and "reached" in text for text in caplog.messages)

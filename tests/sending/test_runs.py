@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from scripted import Network, answers, client, never_leaves, saves
+from scripted import Network, answers, client, never_leaves, saves, saves_or_fails
 from virtual import run
 
 from neto_async import AuthenticationError, CustomerLog
@@ -125,23 +125,28 @@ def test_a_probe_that_never_left_is_tried_again_soon():
 
 
 class Notebook:
-    """What is told of a run's calls, before and after; it can refuse to note one."""
+    """What is notified of a run's calls, before and after; it can refuse to note one."""
 
     def __init__(self, refuse: int | None = None) -> None:
         self.refuse = refuse
-        self.told: list[Any] = []
+        self.lapsed = 0  # calls that may not leave any more
+        self.said: list[Any] = []
 
-    async def intend(self, call: int, entries: Any) -> bool:
-        self.told.append((call, [entry.index for entry in entries]))
+    async def intend(self, call: int, records: Any) -> bool:
+        self.said.append((call, [pending.index for pending in records]))
         await asyncio.sleep(0)
         return call != self.refuse
 
+    def may_leave(self) -> bool:
+        self.lapsed -= 1
+        return self.lapsed < 0
+
     def ended(self, call: int) -> None:
-        self.told.append(call)
+        self.said.append(call)
 
 
 @pytest.mark.parametrize("refuse", [None, 2])
-def test_a_run_is_told_of_each_call_before_it_leaves(refuse):
+def test_a_run_is_notified_of_each_call_before_it_leaves(refuse):
     """Each call of a run is noted before it leaves and after it ended; one that can't be noted never leaves."""
     network = Network()
     notebook = Notebook(refuse)
@@ -149,17 +154,35 @@ def test_a_run_is_told_of_each_call_before_it_leaves(refuse):
     async def work() -> Any:
         async with client(network, batch_size=2, max_concurrency=1) as neto:
             imported = neto.import_customer_logs([CustomerLog(notes=str(number)) for number in range(5)])
-            imported._feed.write_ahead = notebook
+            imported._lane.write_ahead = notebook
             async with imported:
                 return [outcome async for outcome in imported]
 
     outcomes = run(work)
     calls = [(1, [0]), 1, (2, [1, 2]), 2]
     if refuse is None:
-        assert ([*calls, (3, [3, 4]), 3], ["Added"] * 5) == (notebook.told, kinds(outcomes))
+        assert ([*calls, (3, [3, 4]), 3], ["Added"] * 5) == (notebook.said, kinds(outcomes))
     else:
-        assert (calls, 1) == (notebook.told, network.tried)
+        assert (calls, 1) == (notebook.said, network.tried)
         assert {NotSentCause.JOURNAL} == {outcome.cause for outcome in outcomes[1:]}
+
+
+def test_a_call_whose_record_lapsed_does_not_leave():
+    """Where what was noted of a call counts no more when its body is asked for, nothing of it leaves; it goes later."""
+    network, notebook = Network(always=saves_or_fails), Notebook()
+    notebook.lapsed = 1
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            imported = neto.import_customer_logs([CustomerLog(notes="once")])
+            imported._lane.write_ahead = notebook
+            async with imported:
+                return [outcome async for outcome in imported]
+
+    (outcome,) = run(work)
+    assert ["never left", "answered"] == [attempt.phase for attempt in outcome.attempts]
+    assert [(1, [0]), 1, (2, [0]), 2] == notebook.said
+    assert [(1, "once")] == network.ledger
 
 
 def test_a_run_in_doubt_risks_single_records_of_a_piece():

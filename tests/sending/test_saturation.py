@@ -13,7 +13,7 @@ from virtual import run
 
 from neto_async import CustomerLog
 
-ROWS = 20_000
+ROWS = 8_000
 
 
 def listed(rows: int) -> list[CustomerLog]:
@@ -70,9 +70,12 @@ def test_the_calls_of_saturated_single_adds_are_full():
     assert fill(network, 20) >= 0.95
 
 
-@pytest.mark.parametrize(("slots", "before"), [(1, 0), (4, 0), (4, 100)])
+@pytest.mark.parametrize(
+    ("slots", "before"),
+    [pytest.param(1, 0, marks=pytest.mark.thorough), pytest.param(4, 0, marks=pytest.mark.thorough), (4, 100)],
+)
 def test_a_single_add_waits_for_no_more_than_a_call_and_its_pace(slots, before):
-    """While an import of 100,000 runs, a handler's log leaves within the time of one call plus the pace."""
+    """While an import of 60,000 runs, a handler's log leaves within the time of one call plus the pace."""
     network = Network(latency=0.5)
     delays: list[float] = []
     draw = random.Random(slots)
@@ -80,7 +83,7 @@ def test_a_single_add_waits_for_no_more_than_a_call_and_its_pace(slots, before):
     async def work() -> None:
         async with client(network, requests_per_minute=400, max_concurrency=slots, batch_size=100) as neto:
             await asyncio.gather(*(neto.add_customer_log(CustomerLog(notes="burst")) for _ in range(100 * before)))
-            bulk = asyncio.ensure_future(neto.add_customer_logs(generated(100_000)))
+            bulk = asyncio.ensure_future(neto.add_customer_logs(generated(60_000)))
             for number in range(100):
                 await asyncio.sleep(draw.random())
                 handed_in = asyncio.get_running_loop().time()
@@ -92,7 +95,7 @@ def test_a_single_add_waits_for_no_more_than_a_call_and_its_pace(slots, before):
 
     run(work)
     print(f"delay of single adds beside an import: at most {max(delays):.3f} s")  # noqa: T201 - a figure to report
-    assert 100_100 + 100 * before == len(network.ledger)
+    assert 60_100 + 100 * before == len(network.ledger)
     assert max(delays) <= 0.5 + 60 / 400
 
 

@@ -13,7 +13,8 @@ from scripted import Network, answers, breaks, client, error, gives_ids, never_l
 from virtual import run
 
 from neto_async import CustomerLog, NetoError
-from neto_async.sending import engine, exchange, feeds, quota
+from neto_async.outcomes import NotSentCause
+from neto_async.sending import exchange, quota, records, stopping
 
 CANARY = "s3cr3t"
 
@@ -35,12 +36,18 @@ async def raises(network: Network, body: Any) -> Any:
     raise ValueError(f"{CANARY} in an exception's text")
 
 
+async def refuses_key_once(network: Network, body: Any) -> Any:
+    body.key_refused = lambda: True
+    return await answers(401, **{CANARY: CANARY})(network, body)
+
+
 FAULTS: dict[str, Any] = {
     "added": gives_ids(list),
     "warned": gives_ids(list, Messages={"Warning": {"Message": f"{CANARY} warning", "SeverityCode": "Warning"}}),
     "refused": echoes,
     "request error": says(f"Request Error {CANARY}"),
     "key refused": answers(401, **{CANARY: CANARY}),
+    "key refused once": refuses_key_once,
     "paused": answers(429, retry_after="5000"),
     "too large": answers(413),
     "redirect": answers(302, location=f"https://{CANARY}/"),
@@ -100,7 +107,7 @@ async def _everything(network: Network, things: list[Any]) -> None:
         async with imported:
             async for outcome in imported:
                 things.append(outcome)
-        things += [imported, imported.progress, imported._feed]
+        things += [imported, imported.progress, imported._lane]
     things.append(await neto.aclose())
 
 
@@ -135,11 +142,11 @@ def test_log_records_carry_their_facts_as_fields(fault, caplog):
 
 
 def test_the_engines_own_objects_show_no_texts():
-    """Entries, pieces, roots, stops, bodies and replies show no text in their repr."""
-    entry = feeds.Entry(index=0, record=CustomerLog(notes=CANARY), context=Context())
-    root = feeds.Root(1, 1, texts={(CANARY,)})
-    stop = feeds.Stop(cause=engine.NotSentCause.REFUSED_WHOLE, reason=CANARY)
-    reply = exchange.Reply(status=200, headers={CANARY: CANARY}, body=CANARY.encode())
-    things = [entry, root, stop, reply, exchange.OutgoingBody(CANARY.encode()), feeds.Piece([entry], root)]
+    """Entries, parts, roots, stops, bodies and replies show no text in their repr."""
+    pending = records.PendingRecord(index=0, record=CustomerLog(notes=CANARY), context=Context())
+    batch = records.Batch(1, 1, texts={(CANARY,)})
+    stop = stopping.Stop(cause=NotSentCause.REFUSED_WHOLE, reason=CANARY)
+    reply = exchange.HttpReply(status=200, headers={CANARY: CANARY}, body=CANARY.encode())
+    things = [pending, batch, stop, reply, exchange.OutgoingBody(CANARY.encode()), records.BatchPart([pending], batch)]
 
     assert "" == "".join(text for text in map(repr, [*things, quota.Window(5)]) if CANARY in text)

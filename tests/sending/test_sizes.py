@@ -12,8 +12,8 @@ from scripted import Network, client
 from virtual import run
 
 from neto_async import CustomerLog
-from neto_async.sending import engine
 from neto_async.sending.sizes import Sizes
+from neto_async.wire import Action
 
 
 def _log(length: int, text: str = "x") -> CustomerLog:
@@ -24,13 +24,13 @@ def _log(length: int, text: str = "x") -> CustomerLog:
 def encoded(monkeypatch):
     """The number of records of each body that was encoded."""
     counts: list[int] = []
-    encode_fields = engine.encode_fields
+    encode = Action.encode
 
-    def counting(logs: Any, *more: Any) -> bytes:
+    def counting(action: Action, logs: Any, *more: Any) -> bytes:
         counts.append(len(logs))
-        return encode_fields(logs, *more)
+        return encode(action, logs, *more)
 
-    monkeypatch.setattr(engine, "encode_fields", counting)
+    monkeypatch.setattr(Action, "encode", counting)
     return counts
 
 

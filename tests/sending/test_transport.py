@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import importlib.metadata
 import logging
 import socket
 import traceback
@@ -18,10 +19,10 @@ from httpx_aiohttp import AiohttpTransport
 from virtual import run
 
 from neto_async.sandbox import NetoSandbox, faults
-from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody
 from neto_async.sending.transport import HttpTransport
 from neto_async.settings import Settings
-from neto_async.wire import MAX_REPLY_BYTES
+from neto_async.wire.bodies import MAX_REPLY_BYTES
 
 OWN_LINES = {line.strip() for line in Path(__file__).read_text(encoding="utf-8").splitlines()}
 BODY = b'{"CustomerLogs": {"CustomerLog": [{"Notes": "CANARY notes"}]}}'
@@ -52,24 +53,33 @@ def _closed_port() -> int:
 
 
 async def test_refused_connection_never_left(http_client):
-    """Nobody listens: the call has not left."""
+    """Nobody listens: the call has not left, and may come through later."""
     exchange, body = await call(f"http://127.0.0.1:{_closed_port()}", http_client)
 
-    assert (True, False) == (isinstance(exchange, Failure), body.left)
+    assert ("connection refused", False, False) == (exchange.kind, exchange.permanent, body.left)
 
 
-async def test_unknown_host_never_left(http_client):
-    """A name that no DNS knows: the call has not left."""
+@pytest.mark.parametrize(
+    ("number", "named"),
+    [(socket.EAI_NONAME, ("host not found", True)), (socket.EAI_AGAIN, ("host name lookup failed", False))],
+)
+async def test_unknown_host_never_left(http_client, monkeypatch, number, named):
+    """A name that no DNS knows: the call has not left, and never will; where DNS itself fails, it may."""
+
+    def look_up(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(number, "CANARY")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     exchange, body = await call("https://no-such-host.invalid", http_client)
 
-    assert (True, False) == (isinstance(exchange, Failure), body.left)
+    assert (named, False) == ((exchange.kind, exchange.permanent), body.left)
 
 
 async def test_tls_to_a_plain_port_never_left(store, http_client):
     """TLS to a port that speaks none: the call has not left."""
     exchange, body = await call(store.url.replace("http://", "https://"), http_client)
 
-    assert (True, False) == (isinstance(exchange, Failure), body.left)
+    assert ("TLS handshake failed", False, False) == (exchange.kind, exchange.permanent, body.left)
 
 
 @pytest.mark.parametrize("fault", [faults.Reset(saves=True), faults.Close(saves=True)])
@@ -79,7 +89,7 @@ async def test_connection_broken_after_saving_has_left(store, http_client, fault
 
     exchange, body = await call(store.url, http_client, api_key=store.api_key, username=store.username)
 
-    assert (True, True, 1) == (isinstance(exchange, Failure), body.left, len(store.logs))
+    assert (True, True, 1) == (exchange.kind in {"connection reset", "connection closed"}, body.left, len(store.logs))
 
 
 async def test_silence_ends_at_the_deadline(store, http_client):
@@ -88,14 +98,14 @@ async def test_silence_ends_at_the_deadline(store, http_client):
 
     exchange, body = await call(store.url, http_client, timeout=0.2)
 
-    assert (True, True) == (isinstance(exchange, Failure), body.left)
+    assert (Failure(name="deadline passed", kind="timed out"), True) == (exchange, body.left)
 
 
 async def test_an_answer_comes_whole(store, http_client):
-    """Status, headers and bytes of an answer come as they are; the client handed in stays open."""
+    """Status, headers and bytes of an answer come as they are; the client that was passed stays open."""
     exchange, body = await call(store.url, http_client, api_key=store.api_key, username=store.username)
 
-    assert isinstance(exchange, Reply)
+    assert isinstance(exchange, HttpReply)
     assert (200, True, True, 1) == (exchange.status, b"LogID" in exchange.body, body.left, len(store.logs))
     assert not http_client.is_closed
 
@@ -111,7 +121,7 @@ async def test_a_redirect_is_not_followed(store, http_client):
 
 
 async def test_nothing_secret_is_printed(http_client, caplog):
-    """Neither key nor notes stand in a log record, a repr or a traceback of what the transport gives back."""
+    """Neither key nor notes are in a log record, a repr or a traceback of what the transport gives back."""
     caplog.set_level(logging.DEBUG)
     async with NetoSandbox(requests_per_minute=None) as store:
         store.faults.next(faults.Reset(saves=True))
@@ -139,17 +149,17 @@ def _answered(answer: Any, **hooks: Any) -> httpx.AsyncClient:
 
 
 class _Pieces(httpx.AsyncByteStream):
-    """An answer in pieces, some of which come late."""
+    """An answer in parts, some of which come late."""
 
-    def __init__(self, pieces: list[bytes], wait: float) -> None:
-        self.pieces = pieces
+    def __init__(self, parts: list[bytes], wait: float) -> None:
+        self.parts = parts
         self.wait = wait
         self.closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self.pieces:
+        for part in self.parts:
             await asyncio.sleep(self.wait)
-            yield piece
+            yield part
 
     async def aclose(self) -> None:
         self.closed = True
@@ -167,9 +177,9 @@ def test_an_answer_over_the_cap_is_not_read_on(length, name):
     assert (name, 200, True, True) == (getattr(exchange, "name", None), exchange.status, body.left, stream.closed)
 
 
-@pytest.mark.parametrize(("wait", "name"), [(9.9, None), (10.1, "deadline passed")])
-def test_the_deadline_is_looked_at_between_the_pieces(wait, name):
-    """An answer that drips past the deadline of the call fails between two pieces, and its stream is closed."""
+@pytest.mark.parametrize(("wait", "name"), [(10.04, None), (10.1, "deadline passed")])
+def test_an_answer_is_cut_off_at_its_deadline(wait, name):
+    """An answer that drips on after the deadline, and a tenth of a second more, fails, and its stream is closed."""
     stream = _Pieces([b"x", b"y"], wait)
 
     exchange, _ = run(lambda: call("http://localhost", _answered(httpx.Response(200, stream=stream)), timeout=20.0))
@@ -206,17 +216,18 @@ def test_an_answer_comes_undecoded():
 
 
 def test_a_request_carries_what_the_vendor_asks_for():
-    """Path, key, user, action, formats and an explicit length go out; each phase may take what remains of the call."""
+    """Path, key, user, action, formats and an explicit length go out; connecting may take what remains of the call."""
     seen: list[httpx.Request] = []
 
     async def stall(request: httpx.Request) -> None:
         await asyncio.sleep(5.0)
         timeouts = request.extensions["timeout"]
-        assert [15.0] * 5 == [timeouts[phase] for phase in ("connect", "read", "write", "pool")] + [
-            timeouts.get("read")
+        assert [15.0, None, None, 15.0, 15.0] == [
+            *(timeouts[phase] for phase in ("connect", "read", "write", "pool")),
+            timeouts.get("pool"),
         ]
-        await asyncio.sleep(20.0)
-        assert 0.001 == timeouts["read"]
+        await asyncio.sleep(15.05)
+        assert 0.001 == timeouts["connect"]
         seen.append(request)
 
     async def work() -> None:
@@ -235,6 +246,31 @@ def test_a_request_carries_what_the_vendor_asks_for():
     assert (str(len(BODY)), "identity") == (request.headers["content-length"], request.headers["accept-encoding"])
     assert "transfer-encoding" not in request.headers
     assert request.headers["user-agent"].startswith("neto-async/")
+
+
+def test_a_body_does_not_leave_after_its_deadline():
+    """What gets to the body only when the deadline has passed does not leave: nothing was saved, for certain."""
+
+    async def stall(request: httpx.Request) -> None:
+        await asyncio.sleep(20.05)
+
+    client = _answered(httpx.Response(200), request=[stall])
+    exchange, body = run(lambda: call("http://localhost", client, timeout=20.0))
+
+    assert (Failure(name="TimeoutError", kind="timed out"), False) == (exchange, body.left)
+
+
+def test_a_bundle_without_metadata_works(monkeypatch):
+    """Where the package's metadata is missing its version is known all the same, and is that of the metadata."""
+    installed = importlib.metadata.version("neto_async")
+    monkeypatch.setattr(importlib.metadata.Distribution, "from_name", importlib.metadata.PackageNotFoundError)
+    seen: list[httpx.Request] = []
+
+    async def note(request: httpx.Request) -> None:
+        seen.append(request)
+
+    run(lambda: call("http://localhost", _answered(httpx.Response(200), request=[note])))
+    assert [f"neto-async/{installed}"] == [request.headers["user-agent"] for request in seen]
 
 
 def test_no_user_name_no_header():

@@ -1,4 +1,4 @@
-"""Random programs: what they hand in, from which sources, when they are cancelled, and what they were told."""
+"""Random programs: what they submit, from which sources, when they are cancelled, and what they learn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 from faulty_store import StrangeError, now
 
-from neto_async import AsyncNetoClient, CustomerLog, NetoError, Outcome
-from neto_async.sending.engine import GRACE
+from neto_async import AsyncNetoClient, BulkSourceError, ConfigurationError, CustomerLog, NetoError, Outcome
+from neto_async.sending.calls import GRACE
 from neto_async.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Handed:
         context: What comes back with its outcome.
         flaw: What is wrong with it, "" for nothing.
         handed_in: It reached the client.
-        outcomes: What the program was told.
-        unheard: Its caller was cancelled, or got an exception: it may have been told nothing.
-        ran_out: Its caller's patience was over when it was told.
+        outcomes: What the program learned.
+        unheard: Its caller was cancelled, or got an exception: it may have been said nothing.
+        ran_out: Its caller's patience was over when it learned of it.
     """
 
     text: str | None
@@ -68,7 +68,7 @@ class Handed:
     unheard: bool = False
     ran_out: bool = False
 
-    def told(self, outcome: Outcome) -> None:
+    def said(self, outcome: Outcome) -> None:
         assert self.context is outcome.context
         if isinstance(outcome.record, CustomerLog):
             assert self.text == outcome.record.notes
@@ -121,7 +121,7 @@ class Callers:
             "invalid": draw.choice([0, 0.1]),
         }
 
-    # -- what is handed in --------------------------------------------------------------------------------------
+    # -- what is submitted --------------------------------------------------------------------------------------
 
     def record(self, owner: str) -> Handed:
         flaw = next((flaw for flaw, rate in self.rates.items() if self.draw.random() < rate), "")
@@ -200,10 +200,10 @@ class Callers:
         self.singles[asyncio.current_task()] = handed
         began = now()
         try:
-            handed.told(await self.neto.add_customer_log(item, handed.context, give_up_after))
+            handed.said(await self.neto.add_customer_log(item, context=handed.context, give_up_after=give_up_after))
         except NetoError as raised:
             assert raised.fate is not None  # noqa: PT017
-            handed.told(raised.fate)
+            handed.said(raised.fate)
         except asyncio.CancelledError:
             handed.unheard = True
             raise
@@ -231,14 +231,16 @@ class Callers:
             handed.unheard = True
         try:
             report = await self.neto.add_customer_logs(source)
-        except (StrangeError, OSError) as raised:
-            assert type(raised) is raises, "an exception that the source did not raise"  # noqa: PT017
-            return
-        assert raises is None, "what the source raised was swallowed"
+        except BulkSourceError as raised:
+            assert type(raised.__cause__) is raises, "an exception that the source did not raise"  # noqa: PT017
+            report = raised.report
+            records = records[: len(report.outcomes)]
+        else:
+            assert raises is None, "what the source raised was swallowed"
         assert list(range(len(records))) == [outcome.index for outcome in report.outcomes]
         for handed, outcome in zip(records, report.outcomes, strict=True):
             handed.unheard = False
-            handed.told(outcome)
+            handed.said(outcome)
 
     async def imported(self) -> None:
         name = self.named()
@@ -292,7 +294,7 @@ class Callers:
         for handed in records[progress.taken :]:
             handed.handed_in = False
         for outcome in outcomes:
-            records[outcome.index].told(outcome)
+            records[outcome.index].said(outcome)
 
     # -- closing and flushing -----------------------------------------------------------------------------------
 
@@ -306,7 +308,7 @@ class Callers:
         for _ in range(3):
             await asyncio.sleep(0)
         late = [handed.text for handed in before if report.drained and not (handed.outcomes or handed.unheard)]
-        assert [] == late, "a flush that did not wait for what was handed in before"
+        assert [] == late, "a flush that did not wait for what was submitted before"
 
     async def closed(self) -> None:
         await asyncio.sleep(self.draw.random() * self.draw.choice([1, 20, 200] if self.rough else [20, 900, 9_000]))
@@ -324,12 +326,16 @@ class Callers:
     async def body_raises(self) -> None:
         """Leave the client's own block by an exception."""
         await asyncio.sleep(self.draw.random() * (30 if self.rough else 900))
+        closed = self.neto._closing is not None
         try:
             async with self.neto:
+                assert not closed, "a closed client was entered"
                 self.watch.closing = True
                 raise StrangeError  # noqa: TRY301
         except StrangeError:
             self.watch.closed = True
+        except ConfigurationError:
+            assert closed, "a client that was not closed could not be entered"
 
     def works(self) -> list[Any]:
         kinds = [self.single] * 6 + [self.bulk] * 2 + [self.imported] * 3 + [self.flushed]

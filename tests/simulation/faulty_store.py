@@ -76,7 +76,7 @@ class Delivery:
         answer: What the store sent off.
         asked: The body was asked for.
         arrived_at: When the store saw it.
-        whole_at: When the last piece of the answer was handed over, None where that never was.
+        whole_at: When the last part of the answer was handed over, None where that never was.
         gray: It ended so that a client may well treat a whole answer as none.
         over: The client has learnt its end, at this count of the schedule's steps.
         fate: What could be known then.
@@ -212,7 +212,7 @@ class FaultyStore:
     async def wait(self, seconds: float, timeouts: Any, phase: str) -> None:
         """Wait; where that is longer than the phase may take, most libraries raise then, and some never do."""
         allowed = timeouts[phase]
-        if seconds > allowed and self.draw.random() < 0.7:
+        if allowed is not None and seconds > allowed and self.draw.random() < 0.7:
             await asyncio.sleep(allowed)
             raise httpx.ReadTimeout(phase)
         await asyncio.sleep(seconds)
@@ -223,10 +223,10 @@ class FaultyStore:
         await self.wait(self.draw.random() * self.leg, timeouts, phase)
 
     async def ask(self, delivery: Delivery, content: Any, timeouts: Any, *, arrives: bool = True) -> None:
-        pieces = [piece async for piece in content]
+        parts = [part async for part in content]
         with self.held():
             assert delivery.over is None, "the body left after its call was given up"
-            assert delivery.content == b"".join(pieces), "another body than the call's"
+            assert delivery.content == b"".join(parts), "another body than the call's"
         delivery.asked = True
         await self.legs(timeouts, "write")
         if arrives:
@@ -267,10 +267,10 @@ class FaultyStore:
         raise StrangeError
 
     async def _dripping(self, delivery: Delivery, content: Any, timeouts: Any) -> Any:
-        return await self._carried(delivery, content, timeouts, pieces=4, leg=self.draw.choice([0.1, 2.0, 40.0]))
+        return await self._carried(delivery, content, timeouts, parts=4, leg=self.draw.choice([0.1, 2.0, 40.0]))
 
     async def _broken_off(self, delivery: Delivery, content: Any, timeouts: Any) -> Any:
-        return await self._carried(delivery, content, timeouts, pieces=3, breaks=True)
+        return await self._carried(delivery, content, timeouts, parts=3, breaks=True)
 
     async def _closing_raises(self, delivery: Delivery, content: Any, timeouts: Any) -> Any:
         return await self._carried(delivery, content, timeouts, closing=strange(self.draw))
@@ -441,7 +441,7 @@ FAULTS = (*MAKERS, *CARRIERS)
 
 
 class _Response:
-    """An answer on its way: in pieces, with time between them, and perhaps never whole."""
+    """An answer on its way: in parts, with time between them, and perhaps never whole."""
 
     is_stream_consumed = False
 
@@ -450,7 +450,7 @@ class _Response:
         store: FaultyStore,
         delivery: Delivery,
         *,
-        pieces: int = 1,
+        parts: int = 1,
         leg: float = 0.0,
         breaks: bool = False,
         closing: BaseException | None = None,
@@ -459,11 +459,11 @@ class _Response:
         self.status_code = delivery.answer.status
         self.headers = delivery.answer.headers
         self._store, self._delivery = store, delivery
-        self._pieces, self._leg, self._breaks, self._closing = pieces, leg, breaks, closing
+        self._parts, self._leg, self._breaks, self._closing = parts, leg, breaks, closing
 
     async def aiter_raw(self) -> AsyncIterator[bytes]:
         body = self._delivery.answer.body  # type: ignore[union-attr]
-        step = len(body) // self._pieces + 1
+        step = len(body) // self._parts + 1
         for first in range(0, len(body), step):
             await asyncio.sleep(self._store.draw.random() * self._leg)
             if self._store.closed:
@@ -504,8 +504,8 @@ class _Stream(httpx.AsyncByteStream):
     response: _Response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self.response.aiter_raw():
-            yield piece
+        async for part in self.response.aiter_raw():
+            yield part
 
     async def aclose(self) -> None:
         await self.response.aclose()

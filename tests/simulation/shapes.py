@@ -66,7 +66,7 @@ def _as_json(draw: random.Random, ids: Sequence[Any], ack: str | None, said: Sai
 
 
 def _as_xml(draw: random.Random, ids: Sequence[Any], ack: str | None, said: Said) -> str:
-    root = draw.choice(["AddCustomerLogResponse", "AddCustomerLogResponse", "AddCustomerLog"])
+    batch = draw.choice(["AddCustomerLogResponse", "AddCustomerLogResponse", "AddCustomerLog"])
     entries = [
         "<CustomerLog/>" if found is ABSENT else f"<CustomerLog><LogID>{found}</LogID></CustomerLog>" for found in ids
     ]
@@ -75,11 +75,11 @@ def _as_xml(draw: random.Random, ids: Sequence[Any], ack: str | None, said: Said
     ]
     parts = [
         draw.choice(["", '<?xml version="1.0" encoding="utf-8"?>']),
-        f"<{root}{draw.choice(['', ' xmlns=' + chr(34) + 'urn:neto' + chr(34)])}>",
+        f"<{batch}{draw.choice(['', ' xmlns=' + chr(34) + 'urn:neto' + chr(34)])}>",
         "" if ack is None else f"<Ack>{ack}</Ack>",
         *entries,
         "<CurrentTime>2026-11-05 07:30:10</CurrentTime>",
         f"<Messages>{''.join(messages)}</Messages>" if messages else draw.choice(["", "<Messages/>"]),
-        f"</{root}>",
+        f"</{batch}>",
     ]
     return "".join(parts)

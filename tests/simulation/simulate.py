@@ -142,18 +142,20 @@ class Schedule:
         return self.check_statistics()
 
     def check_record(self, handed: Handed) -> None:
-        told = handed.outcomes
-        assert len(told) == 1 or (not told and (handed.unheard or not handed.handed_in)), f"{handed.text}: {told}"
+        reported = handed.outcomes
+        assert len(reported) == 1 or (not reported and (handed.unheard or not handed.handed_in)), (
+            f"{handed.text}: {reported}"
+        )
         if not handed.handed_in:
             assert not self.watch.attempts[handed.text], f"{handed.text}: sent, and was never read"
-        for outcome in told:
+        for outcome in reported:
             self.check_outcome(handed, outcome)
 
     def check_outcome(self, handed: Handed, outcome: Outcome) -> None:
         """Compare an outcome with what the store did in the last call that left with the record."""
         text = handed.text or ""
         log_ids = self.store.ledger.get(text, [])
-        said = f"{text}: told {outcome}; the store: {log_ids}, {self.known(text)}"
+        said = f"{text}: reported {outcome}; the store: {log_ids}, {self.known(text)}"
         match outcome:
             case Added():
                 assert [outcome.log_id] == log_ids, said
@@ -228,7 +230,7 @@ class Schedule:
             counted.waiting_on,
         )
         assert len(self.watch.deliveries) == counted.calls
-        told = Counter(type(outcome).__name__ for handed in self.callers.records for outcome in handed.outcomes)
+        reported = Counter(type(outcome).__name__ for handed in self.callers.records for outcome in handed.outcomes)
         counts = Counter(
             Added=counted.added,
             Rejected=counted.rejected,
@@ -239,12 +241,15 @@ class Schedule:
         fates = Counter(self.known(handed.text) for handed in self.callers.records if handed.text)
         assert (fates[Fate.ADDED], fates[Fate.UNKNOWABLE]) == (counted.added, counted.unknown), "counts not the store's"
         unheard = sum(1 for handed in self.callers.records if handed.handed_in and not handed.outcomes)
-        singles = [handed for handed in self.callers.records if (handed.text or "").startswith("s/")]
-        for name in told.keys() | counts.keys():
-            heard = told[name] + counted.unawaited.get(name, 0)
-            assert heard <= counts[name] <= heard + unheard, f"{name}: told {told}, counted {counted}"
+        for name in reported.keys() | counts.keys():
+            heard = reported[name] + counted.unawaited.get(name, 0)
+            assert heard <= counts[name] <= heard + unheard, f"{name}: reported {reported}, counted {counted}"
         for name, fate in (("Added", Fate.ADDED), ("Unknown", Fate.UNKNOWABLE)):
-            lost = [handed for handed in singles if not handed.outcomes and self.known(handed.text or "") is fate]
+            lost = [
+                handed
+                for handed in self.callers.records
+                if not handed.outcomes and self.known(handed.text or "") is fate
+            ]
             assert len(lost) == counted.unawaited.get(name, 0), f"{name}: an outcome that nobody counted"
         causes = [
             outcome.cause.name
@@ -252,7 +257,7 @@ class Schedule:
             for outcome in handed.outcomes
             if hasattr(outcome, "cause")
         ]
-        return told + Counter(causes)
+        return reported + Counter(causes)
 
 
 def simulate(seed: int, *, aloud: bool = False) -> Counter[str]:
@@ -263,7 +268,7 @@ def simulate(seed: int, *, aloud: bool = False) -> Counter[str]:
     schedule = Schedule(seed)
     try:
         run(schedule.play)
-        told = schedule.check()
+        reported = schedule.check()
     except BaseException:
         print(*schedule.watch.tape[-60:], sep="\n")  # noqa: T201 - shown by pytest for a failing test alone
         print(f"replay it: python tests/simulation/simulate.py {seed}")  # noqa: T201
@@ -272,7 +277,7 @@ def simulate(seed: int, *, aloud: bool = False) -> Counter[str]:
         log.setLevel(level)
     if aloud:
         print(*schedule.watch.tape, sep="\n")  # noqa: T201
-    return told + Counter(calls=len(schedule.watch.deliveries))
+    return reported + Counter(calls=len(schedule.watch.deliveries))
 
 
 def main(first: int, last: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """
 What stands between the engine and the transport: it sees each call begin and end, and holds the laws of calls.
 
-It stands in two places at once. As the quota it is told of a call in the very step in which the engine decides on it,
-and keeps what was known then; as the transport it sees the records, and the end of the call as the engine is told it.
+It is in two places at once. As the quota it is notified of a call in the very step in which the engine decides on it,
+and keeps what was known then; as the transport it sees the records, and the end of the call as the engine sees it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from attrs import frozen
 from faulty_store import CURRENT, Delivery, Fate, FaultyStore, OddError, now, strange, texts_in
 
-from neto_async.sending.engine import GRACE
-from neto_async.sending.exchange import Failure, OutgoingBody, Reply, Transport
+from neto_async.sending.calls import GRACE
+from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody, Transport
 from neto_async.sending.quota import Quota
 from neto_async.settings import Settings
 
@@ -48,7 +48,7 @@ class _Begun:
     closed: bool
 
 
-class Watch:
+class Watch(Quota):
     """Hold the laws of calls over one client."""
 
     def __init__(
@@ -82,24 +82,27 @@ class Watch:
     def used(self) -> int:
         return self.quota.used
 
-    def earliest(self, at: float, **how: Any) -> float | None:
+    def earliest(self, at: float, **how: Any) -> float:
         return self.quota.earliest(at, **how)
 
     def seconds_for(self, calls: int) -> float | None:
         return self.quota.seconds_for(calls)
 
-    def begin(self, at: float, **how: Any) -> None:
+    def begin(self, at: float, **how: Any) -> bool:
         known = (self.under_way, self.doubtful, self.pause_until, self.key_refused_at, self.closed)
         self.begun.append(_Begun(at, self.tick(), *known))
         self.under_way += 1
-        self.quota.begin(at, **how)
+        return self.quota.begin(at, **how)
 
-    def end(self, at: float) -> None:
-        self.quota.end(at)
+    def pause(self, at: float, until: float) -> None:
+        self.quota.pause(at, until)
+
+    def end(self, at: float, place: Any) -> None:
+        self.quota.end(at, place)
 
     # -- as the transport ---------------------------------------------------------------------------------------
 
-    async def call(self, body: OutgoingBody) -> Reply | Failure:
+    async def call(self, body: OutgoingBody) -> HttpReply | Failure:
         begun = self.begun.popleft()
         delivery = Delivery(
             len(self.deliveries) + 1, body.content, texts_in(body.content), now() + self.settings.timeout
@@ -111,7 +114,7 @@ class Watch:
         CURRENT.set(delivery)
         # The engine leaves it to itself in the same turn.
         left = asyncio.get_running_loop().call_at(delivery.deadline + GRACE, self.ended, begun, delivery, None, body)
-        exchange: Reply | Failure | None = None
+        exchange: HttpReply | Failure | None = None
         try:
             exchange = await self._called(body, delivery)
         finally:
@@ -121,11 +124,11 @@ class Watch:
                     self.ended(begun, delivery, exchange, body)
         return exchange
 
-    async def _called(self, body: OutgoingBody, delivery: Delivery) -> Reply | Failure:
+    async def _called(self, body: OutgoingBody, delivery: Delivery) -> HttpReply | Failure:
         if self.draw.random() < 0.01:
             await asyncio.sleep(0)
             raise OddError if self.draw.random() < 0.2 else strange(self.draw)
-        exchange: Reply | Failure = await self.inner.call(body)
+        exchange: HttpReply | Failure = await self.inner.call(body)
         if delivery.fault == "transport_raises":
             delivery.gray = True
             raise strange(self.draw)
@@ -177,7 +180,9 @@ class Watch:
 
     # -- the end of a call --------------------------------------------------------------------------------------
 
-    def ended(self, begun: _Begun, delivery: Delivery, exchange: Reply | Failure | None, body: OutgoingBody) -> None:
+    def ended(
+        self, begun: _Begun, delivery: Delivery, exchange: HttpReply | Failure | None, body: OutgoingBody
+    ) -> None:
         assert body.left is delivery.asked, "the body's note of having left is wrong"
         delivery.over = self.tick()
         # Closing settles at once what has not left, whatever may be answered to it still.
@@ -193,10 +198,10 @@ class Watch:
         self.keep(begun, delivery)
         self.on_end()
 
-    def fate_of(self, delivery: Delivery, exchange: Reply | Failure | None) -> Fate:
+    def fate_of(self, delivery: Delivery, exchange: HttpReply | Failure | None) -> Fate:
         whole = delivery.whole_at is not None
         late = now() > delivery.deadline - EARLY  # up to the grace both ends are right
-        if isinstance(exchange, Reply):
+        if isinstance(exchange, HttpReply):
             assert whole, "an answer was read that never was whole"
             assert delivery.answer is not None
             assert delivery.whole_at <= delivery.deadline + GRACE + EARLY, "a call went on past its deadline"

@@ -25,9 +25,9 @@ GONE = (ConnectionError, asyncio.IncompleteReadError)
 
 def with_length(body: bytes, *, status: str = "200 OK", headers: str = "", length: int | None = None) -> bytes:
     """Print an answer whose Content-Length is right, unless another is given."""
-    told = len(body) if length is None else length
+    said = len(body) if length is None else length
     return (
-        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {told}\r\n{headers}\r\n".encode()
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {said}\r\n{headers}\r\n".encode()
         + body
     )
 
@@ -38,6 +38,7 @@ class Connection:
     def __init__(self, server: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server = server
         self.ended = False
+        self.headers: dict[bytes, bytes] = {}  # of the last request, in small letters
         self._reader = reader
         self._writer = writer
         self._length = 0
@@ -45,8 +46,8 @@ class Connection:
     async def head(self) -> None:
         """Read a request up to the end of its headers."""
         head = await self._reader.readuntil(b"\r\n\r\n")
-        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-        self._length = int(fields[b"content-length"])
+        self.headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+        self._length = int(self.headers[b"content-length"])
 
     async def body(self) -> bytes:
         """Read and count the body, and give the answer that adds what it holds."""

@@ -1,8 +1,7 @@
 """
-Calls that never end by themselves, over real sockets: closing sees them off.
+Calls that never end by themselves, over real sockets: at the end neither their tasks nor their sockets are left.
 
-A server that sends its headers byte by byte restarts every timeout of an HTTP library for ever. The engine gives such
-a call up and leaves it to itself; at the end neither its task nor its socket may be left.
+A server that sends its headers byte by byte restarts every timeout of an HTTP library for ever.
 """
 
 from __future__ import annotations
@@ -46,39 +45,7 @@ async def until(happened: Callable[[], Any]) -> None:
 
 def calls_of(neto: AsyncNetoClient) -> list[Any]:
     """List the tasks of a client's calls that have not ended; white-box, since they belong to nobody else."""
-    return list(neto._engine._tasks)
-
-
-async def add(neto: AsyncNetoClient) -> None:
-    with pytest.raises(OutcomeUnknownError, match="deadline passed"):
-        await neto.add_customer_log(CustomerLog(notes="x"))
-
-
-async def test_closing_ends_a_call_left_to_itself():
-    """A call past its deadline is in doubt while it goes on; once closing is done, its task is gone."""
-    async with RawServer(otherwise=drip_for_ever) as server:
-        neto = client(server.url, timeout=0.3)
-        await add(neto)
-        assert 1 == len(calls_of(neto))
-
-        report = await neto.aclose()
-
-        assert (True, []) == (report.drained, calls_of(neto))
-        await server.all_ended()
-
-
-async def test_a_call_left_to_itself_ends_with_the_callers_own_client(library):
-    """With an HTTP client of the caller's, a call left to itself goes on until that is closed, and no longer."""
-    async with RawServer(otherwise=drip_for_ever) as server:
-        async with library() as http_client:
-            async with client(server.url, http_client, timeout=0.3) as neto:
-                await add(neto)
-            left = calls_of(neto)
-        if left:
-            await asyncio.wait(left)
-        await server.all_ended()
-
-        assert [] == calls_of(neto)
+    return list(neto._engine._calls.tasks)
 
 
 async def test_a_call_that_still_connects_at_the_end_never_leaves(library):
@@ -139,7 +106,7 @@ gc.collect()
 
 
 def test_nothing_is_left_for_the_end_of_a_program():
-    """A program that closes its loop by itself is told of no pending task and no open socket."""
+    """A program that closes its loop by itself is notified of no pending task and no open socket."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM, str(Path(__file__).parent)]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -24,7 +24,7 @@ from neto_async import (
     Unknown,
 )
 from neto_async.outcomes import Phase
-from neto_async.sending import engine
+from neto_async.sending import calls
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 MORE_HEADERS_THAN_ANY_CLIENT_TAKES = 4000
@@ -196,7 +196,7 @@ LATE: dict[str, Script] = {
 @pytest.mark.parametrize("late", list(LATE))
 async def test_late_answer_is_unknown(library, late, monkeypatch):
     """A call that has left ends at its deadline, in doubt, however the server trickles; it is never sent again."""
-    monkeypatch.setattr(engine, "GRACE", 0.1)
+    monkeypatch.setattr(calls, "GRACE", 0.1)
     async with calling(library, LATE[late], timeout=0.1) as (neto, server):
         with pytest.raises(OutcomeUnknownError) as raised:
             await neto.add_customer_log(CustomerLog(notes="in doubt"))

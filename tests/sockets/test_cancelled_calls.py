@@ -88,12 +88,12 @@ async def hammer(make: Any, calls: int) -> dict[str, int]:
     return {"calls": counted.calls, "heard": len(heard), "unknown": counted.unknown}
 
 
-@pytest.mark.parametrize("make", [make_httpx, make_httpx2])
+@pytest.mark.parametrize("make", [make_httpx, pytest.param(make_httpx2, marks=pytest.mark.thorough)])
 async def test_cancelled_callers_lose_no_slot(make):
     """After a thousand callers, cancelled at random, every slot of the pool still takes a call."""
-    told = await hammer(make, 900)
+    said = await hammer(make, 900)
 
-    assert told["calls"] > told["heard"] > 0
+    assert said["calls"] > said["heard"] > 0
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ async def test_cancelled_callers_lose_no_slot(make):
 @pytest.mark.parametrize("make", [make_httpx, make_httpx2])
 async def test_cancelled_callers_lose_no_slot_for_long(make):
     """The same after 120,000 callers; more than 20,000 calls left, most of them for a caller that was cancelled."""
-    told = await hammer(make, 120_000)
-    print(json.dumps(told))  # noqa: T201 - figures to report
+    said = await hammer(make, 120_000)
+    print(json.dumps(said))  # noqa: T201 - figures to report
 
-    assert told["calls"] > 20_000
+    assert said["calls"] > 20_000

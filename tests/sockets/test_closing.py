@@ -15,7 +15,7 @@ TURNS = 300
 
 
 class SlowStore:
-    """Answers when it is told to."""
+    """Answers when it is asked to."""
 
     def __init__(self) -> None:
         self.arrived = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What stands in the way before a call leaves, over real sockets: the log is not sent, and none arrives."""
+"""What is in the way before a call leaves, over real sockets: the log is not sent, and none arrives."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def how_it_ended(fate: Outcome) -> tuple[Any, ...]:
 # --- What is added to a call -----------------------------------------------------------------------------------------
 
 
-async def test_defaults_of_a_shared_client_tell_the_store_no_secrets(library):
+async def test_defaults_of_a_shared_client_give_the_store_no_secrets(library):
     """Authorization, cookies, credentials and query of a client's defaults stay out of a call; our headers win."""
     defaults = {
         "headers": {
@@ -77,6 +77,26 @@ async def test_defaults_that_would_break_a_call_stay_out_of_it(library, header):
     assert (ADDED, {"kept": 1}) == (how_it_ended(fate), server.received)
     assert ([], []) == (proxy.header("Transfer-Encoding"), proxy.header("Expect"))
     assert header[1] not in proxy.header("Content-Length")
+
+
+async def test_cookies_are_neither_kept_nor_sent():
+    """The store's cookies do not come back to it: some servers refuse headers that have grown to 8 KB."""
+    sent: list[bytes | None] = []
+
+    async def baked(call: Connection) -> None:
+        sent.append(call.headers.get(b"cookie"))
+        cookies = "".join(f"Set-Cookie: c{len(sent)}{number}={'x' * 1000}; Path=/\r\n" for number in range(4))
+        await call.send(with_length(await call.body(), headers=cookies))
+
+    async with RawServer(otherwise=baked) as server, httpx.AsyncClient(trust_env=False) as given:
+        for http_client in (None, given):
+            async with AsyncNetoClient(server.url, api_key="key", http_client=http_client) as neto:
+                await neto.add_customer_log(CustomerLog(notes="first"))
+                await neto.add_customer_log(CustomerLog(notes="second"))
+                kept = len(neto._transport._client.cookies.jar)  # white-box: what our own client remembers
+            assert (0 if http_client is None else 8) == kept
+
+    assert [None] * 4 == sent
 
 
 async def test_what_a_hook_adds_is_sent(library):
@@ -139,7 +159,7 @@ async def too_many(call: Connection) -> None:
         ({"response": [reads, fails]}, IN_DOUBT, 1),
     ],
 )
-async def test_a_hook_is_told_truly(library, hooks, ended, received):
+async def test_a_hook_learns_the_truth(library, hooks, ended, received):
     """A hook that raises before the call left means not sent, one that raises after it means in doubt."""
     async with RawServer() as server, library(event_hooks=hooks) as http_client:
         fate = await fate_of_an_add(server.url, http_client)
@@ -182,7 +202,7 @@ async def silent(call: Connection) -> None:
 
 
 async def test_the_clients_own_time_limits_do_not_count(library):
-    """A time limit of the client handed in, shorter or none at all, is replaced by what remains of the call's."""
+    """A time limit of the client that was passed, shorter or none at all, is replaced by what remains of the call's."""
     async with RawServer() as server, library(timeout=1e-9) as http_client:
         in_time = await fate_of_an_add(server.url, http_client)
     async with RawServer(silent) as server, library(timeout=None) as http_client:
@@ -263,6 +283,6 @@ async def test_one_client_serves_many(library):
 
 @pytest.mark.parametrize("make", [httpx.Client, lambda: "httpx", object])
 def test_another_kind_of_client_is_refused_at_once(make):
-    """What can make no calls is refused where it is handed in, not after the patience of the first log."""
+    """What can make no calls is refused where it is submitted, not after the patience of the first log."""
     with pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient"):
         AsyncNetoClient("https://www.yournetosite.com.au", api_key="key", http_client=make())

@@ -1,4 +1,4 @@
-"""Proxies and private authorities, over real sockets: what they hide, what they break, and what is told of it."""
+"""Proxies and private authorities, over real sockets: what they hide, what they break, and what is notified of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from rawserver import Connection, RawServer
 
 from neto_async import AsyncNetoClient, CustomerLog, Outcome
 from neto_async.outcomes import NotSentCause, Phase
+from neto_async.sending.exchange import Failure, OutgoingBody
+from neto_async.sending.transport import HttpTransport
+from neto_async.settings import Settings
 
 ADDED = ("Added", None, [Phase.ANSWERED])
 IN_DOUBT = ("Unknown", None, [Phase.LEFT])
@@ -99,6 +102,25 @@ async def test_a_tunnel_that_is_refused_is_never_left(library, ours, trusting, p
         assert GAVE_UP == await ends(server.url, http_client)
 
     assert (0, False) == (server.connections, b"CANARY" in refusing.seen)
+
+
+async def fails(url: str, http_client: Any) -> tuple[str | None, bool]:
+    """Make a call that fails before it left, and give the kind of the failure, and whether it is for good."""
+    body = OutgoingBody(b"{}")
+    exchange = await HttpTransport(Settings(store_url=url, api_key="key", timeout=20.0), http_client).call(body)
+    assert (True, False) == (isinstance(exchange, Failure), body.left)
+    return exchange.kind, exchange.permanent
+
+
+async def test_a_failure_is_named_by_its_kind(library, ours, trusting):
+    """A certificate that is not trusted is one for good; a proxy that refuses is not, and is named as such."""
+    async with RawServer(tls=ours) as server, HttpProxy(refusing="502 Bad Gateway") as refusing:
+        async with library() as http_client:
+            untrusted = await fails(server.url, http_client)
+        async with library(verify=trusting, through=Through(refusing.url)) as http_client:
+            refused = await fails(server.url, http_client)
+
+    assert [("certificate not trusted", True), ("proxy refused", False)] == [untrusted, refused]
 
 
 async def test_a_silent_proxy_is_never_left(library, ours, trusting):
@@ -192,7 +214,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 async def test_our_own_client_heeds_the_environment(environment, authority, ours, tmp_path: Path):
-    """With no client handed in, HTTPS_PROXY with its password and SSL_CERT_FILE count; NO_PROXY takes out a host."""
+    """With no client given, HTTPS_PROXY with its password and SSL_CERT_FILE count; NO_PROXY takes out a host."""
+    # All is on this machine here, so the store is taken for one that is elsewhere.
+    environment.setattr(Settings, "on_loopback", False)
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(bundle)
     async with HttpProxy(credentials="jsmith:p@ss") as proxy, RawServer(tls=ours) as server:
@@ -206,3 +230,14 @@ async def test_our_own_client_heeds_the_environment(environment, authority, ours
 
     assert [GAVE_UP, ADDED, ADDED] == [untrusted, through, around]
     assert (len(proxy.heads), 2) == (passed, server.received.total())
+
+
+async def test_loopback_never_goes_through_a_proxy(environment):
+    """With no client given, a store on this machine is reached directly, and no proxy sees the key or the log."""
+    async with HttpProxy() as proxy, RawServer() as server:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            environment.setenv(name, proxy.url)
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+            assert ADDED == await ends(url)
+
+    assert ({"CANARY-text": 2}, b"") == (server.received, bytes(proxy.seen))

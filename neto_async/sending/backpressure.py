@@ -1,5 +1,7 @@
 """
-What holds calls back after what became of those before. Pure, on times that are handed in. May import: attempts.
+What earlier calls mean for the next ones: pauses, probes, halting. Pure, on times that are passed in.
+
+May import: nothing of the package.
 
     429, never left          everyone pauses; of several ends of a pause the latest counts
     three in a row in doubt  one call of one record goes at a time, ever more slowly, until one ends definitely
@@ -12,9 +14,14 @@ from collections.abc import Callable
 
 from attrs import define
 
-from neto_async.sending.attempts import backoff
+__all__ = ["DEFAULT_PAUSE", "DOUBTFUL_IN_A_ROW", "PROBE_INTERVAL", "Backpressure", "backoff"]
 
-__all__ = ["DOUBTFUL_IN_A_ROW", "PROBE_INTERVAL", "Restraint"]
+DEFAULT_PAUSE = 60.0
+"""Seconds of pause after a 429 that names none: "you shouldn't make any further requests for a minute" (vendor's older
+page on limits, read 2026-11)."""
+
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
 
 DOUBTFUL_IN_A_ROW = 3
 """Calls in a row that ended in doubt, after which one record is risked at a time."""
@@ -26,7 +33,7 @@ NEVER = float("-inf")
 
 
 @define(eq=False)
-class Restraint:
+class Backpressure:
     """
     Keep what the next call is held to. All times are seconds on the clock.
 
@@ -41,6 +48,7 @@ class Restraint:
     asked_until: float = NEVER
     backoff_until: float = NEVER
     failures: int = 0
+    _limited: int = 0  # 429s in a row, counting those within one pause once
     _doubtful: int = 0  # calls in a row that ended in doubt
     _doubt_probe_at: float = NEVER  # while in doubt: from when on the next record may be risked
     _halt_probe_at: float | None = None  # while the key is refused: from when on the next probe may be taken in
@@ -83,9 +91,22 @@ class Restraint:
 
     # -- what became of a call ------------------------------------------------------------------------------------
 
-    def asked_to_pause(self, now: float, seconds: float) -> None:
-        """Pause for what a 429 asks for, unless a longer pause goes on."""
+    def asked_to_pause(self, now: float, seconds: float) -> float:
+        """
+        Pause after a 429, unless a longer pause is under way.
+
+        Args:
+            now: Seconds on the clock.
+            seconds: What the store asks for; a floor that grows with each 429 in a row is under it.
+
+        Returns:
+            Seconds of this pause.
+        """
+        if now >= self.asked_until:
+            self._limited += 1
+        seconds = max(seconds, backoff(max(self._limited, 1), jitter=self.jitter()))
         self.asked_until = max(self.asked_until, now + seconds)
+        return seconds
 
     def never_left(self, now: float) -> None:
         """Wait after a call that never left; one that fails while such a wait goes on is part of the same failure."""
@@ -105,9 +126,11 @@ class Restraint:
             failures = self._doubtful - DOUBTFUL_IN_A_ROW + 1
             self._doubt_probe_at = now + backoff(failures, jitter=self.jitter())
 
-    def ended_definitely(self) -> None:
-        """Note an answer that leaves no doubt."""
-        self._doubtful = 0
+    def ended_definitely(self, *, writes: bool) -> None:
+        """Note an answer that leaves no doubt, and whether its call could save anything."""
+        self._limited = 0
+        if writes:
+            self._doubtful = 0
 
     def key_refused(self, now: float) -> None:
         """Halt."""
@@ -116,3 +139,20 @@ class Restraint:
     def key_taken(self) -> None:
         """Go on."""
         self._halt_probe_at = None
+
+
+def backoff(failures: int, *, jitter: float) -> float:
+    """
+    Say how long to wait after a number of failures in a row.
+
+    The wait doubles from `FIRST_WAIT` up to `LONGEST_WAIT`, and lies between half of that and the whole.
+
+    Args:
+        failures: Failures in a row, from 1.
+        jitter: From 0 to 1, drawn by the caller, so that many clients don't come back in step.
+
+    Returns:
+        Seconds.
+    """
+    doubled = FIRST_WAIT * 2.0 ** min(failures - 1, 16)
+    return min(doubled, LONGEST_WAIT) * (0.5 + jitter / 2)
