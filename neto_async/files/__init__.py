@@ -1,0 +1,1 @@
+"""Bytes to rows: CSV, JSON, JSON Lines and Excel workbooks. May import: errors."""
