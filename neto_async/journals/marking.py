@@ -1,0 +1,66 @@
+"""
+Markers: a short token in the Notes of a record, by which it is found again for certain.
+
+May import: wire, models, errors. A journal's fingerprint of a row is of the log without its marker, so that the same
+file goes on with and without one. The token is made from the row's fingerprint and position: who has journal and source
+can make it again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+
+from attrs import define, field
+
+from neto_async.errors import ConfigurationError
+from neto_async.models import UNCARRIABLE
+from neto_async.wire import Fields, make_fingerprint
+
+__all__ = ["Marking", "checked_form"]
+
+PLACE = "{}"
+"""Stands in a marker's form where its token goes."""
+
+
+def checked_form(form: object) -> str:
+    """
+    Give the form of a marker.
+
+    Raises:
+        ConfigurationError: It is no text with one place for a token, or no log can carry it.
+    """
+    if not isinstance(form, str) or form.count(PLACE) != 1 or UNCARRIABLE.search(form):
+        raise ConfigurationError('marker must be a text with one {} for its token, such as " [#{}]"')
+    return form
+
+
+@define
+class Marking:
+    """
+    Marks records of one import.
+
+    Args:
+        form: Of the marker.
+        salt: The journal's, as its fingerprints have it.
+    """
+
+    _form: str
+    _salt: bytes = field(repr=False)
+    _fingerprint: Callable[[Fields], bytes] = field(init=False, repr=False)
+
+    @_fingerprint.default
+    def _with_salt(self) -> Callable[[Fields], bytes]:
+        return make_fingerprint(self._salt)
+
+    def marker(self, position: int, fields: Fields) -> str:
+        """Give the marker of a record, with a token of eight letters and digits."""
+        hashed = hashlib.blake2b(
+            self._fingerprint(fields) + position.to_bytes(8, "little"), digest_size=5, salt=self._salt
+        )
+        return self._form.replace(PLACE, base64.b32encode(hashed.digest()).decode().lower())
+
+    def marked(self, position: int, fields: Fields) -> Fields:
+        """Give what is sent of a record: its marker ends its Notes."""
+        return {**fields, "Notes": fields.get("Notes", "") + self.marker(position, fields)}
