@@ -11,11 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neto_async.importing.files import FileFormat, Row, RowFile, open_binary, open_rows
-    from neto_async.importing.mapping import ColumnMapping
+    from neto_async.files.opening import FileFormat, RowFile, open_binary, open_rows
+    from neto_async.files.rows import Row
     from neto_async.importing.plan import LogSource, Plan, make_plan
     from neto_async.importing.reports import Reports
     from neto_async.importing.run import ImportRun
+    from neto_async.mapping.columns import ColumnMapping
 
 __all__ = [
     "ColumnMapping",
@@ -32,13 +33,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "files": ("FileFormat", "Row", "RowFile", "open_binary", "open_rows"),
-    "mapping": ("ColumnMapping",),
-    "plan": ("LogSource", "Plan", "make_plan"),
-    "reports": ("Reports",),
-    "run": ("ImportRun",),
+    "files.opening": ("FileFormat", "RowFile", "open_binary", "open_rows"),
+    "files.rows": ("Row",),
+    "mapping.columns": ("ColumnMapping",),
+    "importing.plan": ("LogSource", "Plan", "make_plan"),
+    "importing.reports": ("Reports",),
+    "importing.run": ("ImportRun",),
 }
-_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: f"neto_async.{module}" for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

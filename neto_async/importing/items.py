@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import os
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
 
 from neto_async.errors import InvalidRecordError
 from neto_async.models import CustomerLog
-from neto_async.wire import VENDOR_NAMES
+from neto_async.wire import FIELD_AS_WRITTEN, FIELD_OF, VENDOR_NAMES
 
-__all__ = ["Item", "Record", "log_from_mapping", "read_item"]
+__all__ = ["Item", "Record", "SourceItem", "log_from_mapping", "read_item", "require_source"]
 
 Record: TypeAlias = CustomerLog | Mapping[str, Any] | InvalidRecordError
-"""A log, a mapping with the vendor's or our names, or the fault of a row that was found invalid before."""
+"""A log, a mapping with the vendor's or our names, or the error of a row that was found invalid before."""
 
-Item: TypeAlias = Record | tuple[Record, Any]
-"""A record, or a record with a context that comes back with its outcome."""
 
-FIELD_OF = {name.lower(): field for field, vendor in VENDOR_NAMES.items() for name in (field, vendor)}
-"""Our name of a field by the vendor's name or ours, in lower case."""
+@attrs.frozen
+class Item:
+    """
+    A record for a bulk add or an import, with a context of the program's own.
 
-FIELD_AS_WRITTEN = {name: field for field, vendor in VENDOR_NAMES.items() for name in (field, vendor)}
-"""Our name of a field by the vendor's name or ours."""
+    Attributes:
+        record: A log, or a mapping with the vendor's or our names.
+        context: Comes back on the record's outcome: a primary key, a row, anything.
+    """
+
+    record: Record = attrs.field(repr=False)
+    context: Any = attrs.field(default=None, repr=False)
+
+
+SourceItem: TypeAlias = Record | Item | tuple[Record, Any]
+"""A record, an `Item`, or a pair of a record and a context that can't be taken for a record itself."""
+
+_PAIR_OF_RECORDS = (
+    "two logs in one pair: the second would be the context of the first, and never sent; yield each log by itself, "
+    "or Item(record, context) where the second is a context"
+)
+
+_OUR_NAMES = frozenset(VENDOR_NAMES)
+_field_as_written = FIELD_AS_WRITTEN.get
 
 
 def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
@@ -31,10 +50,12 @@ def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
     Make a log from a mapping with the vendor's or our field names, in any case of letters.
 
     Raises:
-        InvalidRecordError: A name is none of them or stands twice, or a value breaks a rule.
+        InvalidRecordError: A name is none of them or occurs twice, or a value breaks a rule.
     """
+    if type(mapping) is dict and mapping.keys() <= _OUR_NAMES:
+        return CustomerLog(**mapping)
     # As they are usually written; what else there is, is looked into one by one.
-    usual = {FIELD_AS_WRITTEN.get(name): value for name, value in mapping.items()}
+    usual = {_field_as_written(name): value for name, value in mapping.items()}
     if None not in usual and len(usual) == len(mapping):
         return CustomerLog(**usual)  # type: ignore[arg-type]
     fields: dict[str, Any] = {}
@@ -59,18 +80,52 @@ def read_item(item: object) -> tuple[CustomerLog | None, object, Any, tuple[str,
     Returns:
         The log, or None; the record as it was given; its context; what is wrong, where there is no log.
     """
-    record, context = item if isinstance(item, tuple) and len(item) == 2 else (item, None)  # noqa: PLR2004
+    record: object
+    if isinstance(item, Item):
+        record, context = item.record, item.context
+    elif isinstance(item, tuple) and len(item) == 2:  # noqa: PLR2004
+        record, context = item
+        if _is_record(context):
+            return None, record, context, (_PAIR_OF_RECORDS,)
+    else:
+        record, context = item, None
     if isinstance(record, CustomerLog):
         return record, record, context, ()
     if isinstance(record, InvalidRecordError):
         return None, None, context, record.errors
     if not isinstance(record, Mapping):
-        fault = f"must be a CustomerLog or a mapping, not {type(record).__name__}"
+        fault = f"the log must be a CustomerLog or a mapping, not {type(record).__name__}"
         return None, None, context, (fault,)
     try:
         return log_from_mapping(record), record, context, ()
     except InvalidRecordError as error:
         return None, record, context, error.errors
+
+
+def require_source(source: object) -> None:
+    """
+    Check that a source is an iterable or asynchronous iterable that can mean logs.
+
+    Raises:
+        TypeError: It is not; the text says what to give instead.
+    """
+    kind = type(source).__name__
+    if isinstance(source, Mapping | CustomerLog | Item | InvalidRecordError):
+        raise TypeError(f"the source is one log ({kind}), and must be an iterable of logs: wrap it in a list, [log]")
+    if isinstance(source, str | bytes | bytearray | memoryview | os.PathLike | io.IOBase):
+        raise TypeError(
+            f"the source must be an iterable of logs, not {kind}; to read a file, see open_rows, make_plan and "
+            "LogSource in neto_async.importing"
+        )
+    if not (isinstance(source, Iterable | AsyncIterable) or hasattr(type(source), "__getitem__")):
+        called = "; call the function, and give what it returns" if callable(source) else ""
+        raise TypeError(f"the source must be an iterable or an asynchronous iterable of logs, not {kind}{called}")
+
+
+def _is_record(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(isinstance(name, str) and name.lower() in FIELD_OF for name in value)
+    return isinstance(value, CustomerLog | Item | InvalidRecordError)
 
 
 def _names() -> str:

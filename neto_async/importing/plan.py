@@ -7,6 +7,7 @@ May import: files, mapping, models, errors, wire (the vendor's names), sending (
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -14,10 +15,12 @@ from typing import TypeAlias
 
 from attrs import Factory, define, field, frozen
 
-from neto_async.errors import ConfigurationError, InvalidRecordError
-from neto_async.importing.files import RowFile
-from neto_async.importing.files_rows import Row, is_report_column
-from neto_async.importing.mapping import ColumnMapping, folded
+from neto_async.errors import ConfigurationError, InvalidRecordError, SourceError
+from neto_async.files.csv_files import refuse_wide
+from neto_async.files.opening import FileFormat, RowFile
+from neto_async.files.rows import Row, is_report_column, some
+from neto_async.importing.notices import Findings
+from neto_async.mapping.columns import FIELDS, ColumnMapping, folded
 from neto_async.models import CustomerLog
 from neto_async.sending.waiting import wait_through_cancellation
 from neto_async.wire import VENDOR_NAMES
@@ -26,8 +29,35 @@ __all__ = ["LogSource", "Plan", "make_plan"]
 
 SAMPLES = 3
 
+MAX_WORDS = 20
+
+MAX_FAULTS = 1_000
+"""Invalid rows whose faults a plan keeps."""
+
+HEADER_ROWS = 20
+LONGEST_NAME = 50
+"""Rows among which a header is looked for, and characters of a name in it."""
+
 CHUNK = 256
 """Rows read in one go in a thread: a few milliseconds of work."""
+
+
+_REPORTED = {
+    "Added": (
+        "was added already, and can't be deleted through the API if it is added twice. Import the file it came from, "
+        "or remove its neto_ columns if you are sure"
+    ),
+    "Unknown": (
+        "may be in the store already, and can't be deleted through the API if it is added twice. Check the store "
+        "first; then remove its neto_ columns, or with the command add --import-unknown"
+    ),
+    "Planned": "is from the plan of a file: import that file",
+    "NotSent": (
+        "was not sent, and the import that wrote this file sends it when you run it again: do that, or it is added "
+        "twice. If there is nothing to run again, remove the neto_ columns"
+    ),
+}
+"""What is said of a row of a report that must not be imported, by its ``neto_outcome``."""
 
 
 @define(kw_only=True)
@@ -41,20 +71,28 @@ class Plan:
         ignored: Those that give no field.
         rows: Rows in the file.
         samples: The first logs as they will be sent.
-        faults: What is wrong with the invalid rows.
+        invalid: Rows that make no log.
+        faults: What is wrong with the first of them, 1,000 at most.
+        unknown_status: Words of the status column that mean none of Neto's, and in how many rows; 20 at most.
+        notices: What a person should know, in short sentences that hold no customer's text.
+        doubts: What is likely wrong, each with the option that answers it; don't send unless a person has seen it.
     """
 
     mapping: ColumnMapping = field(repr=False)
     columns: tuple[str, ...]
     ignored: tuple[str, ...]
     rows: int = 0
+    invalid: int = 0
     samples: list[CustomerLog] = Factory(list)
     faults: list[tuple[str, ...]] = field(factory=list, repr=False)
+    notices: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    unknown_status: dict[str, int] = field(factory=dict, repr=False)
 
     @property
     def valid(self) -> int:
         """Rows that make a log."""
-        return self.rows - len(self.faults)
+        return self.rows - self.invalid
 
 
 def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) -> Plan:
@@ -62,59 +100,66 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
     Read the file once from end to end.
 
     Raises:
-        ConfigurationError: No column gives a field, the file is a report of records that were added, are in doubt or
+        SourceError: No column gives a field, the file is a report of records that were added, are in doubt or
             were not sent, or somebody writes to it.
     """
     columns = _columns(file)
     # The objects of a JSON file may spell a name each in its own way; a table's header that does so is ambiguous.
     spelt_once = {folded(name): name for name in reversed(columns)}.values()
-    completed = mapping.completed(spelt_once if file.columns is None else file.columns)
+    try:
+        completed = mapping.completed(spelt_once if file.columns is None else file.columns)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}{_header_further_down(file, mapping)}") from None
     used = completed.used()
+    if not columns and file.columns is None:
+        row = next(iter(file), None)
+        raise SourceError(f"{file.name}: " + (f"line {row.line}: {row.fault}" if row else "there are no rows in it"))
     if not used:
-        raise ConfigurationError(
-            f"{file.name}: no column is a field of a customer log. The file has: {', '.join(columns) or 'no columns'}. "
+        raise SourceError(
+            f"{file.name}: no column is a field of a customer log. The file has: {some(columns) or 'no columns'}. "
             f"The fields are: {', '.join(VENDOR_NAMES.values())}. "
             'Say which column gives which field; with the command: --map Notes="Column name"'
+            f"{_header_further_down(file, mapping)}{_other_sheets(file)}"
         )
     plan = Plan(mapping=completed, columns=columns, ignored=_ignored(columns, used))
-    for row in file:
-        if row.value("neto_outcome") == "Added":
-            raise ConfigurationError(
-                f"{file.name}: line {row.line} was added already, and can't be deleted through the API if it is added "
-                "twice. Import the file it came from, or take its neto_ columns out if you are sure"
-            )
-        if row.value("neto_outcome") == "Unknown" and not import_unknown:
-            raise ConfigurationError(
-                f"{file.name}: line {row.line} may be in the store already, and can't be deleted through the API if it "
-                "is added twice. Look in the store first; then take its neto_ columns out, or with the command add "
-                "--import-unknown"
-            )
-        if row.value("neto_outcome") == "NotSent":
-            raise ConfigurationError(
-                f"{file.name}: line {row.line} was not sent, and the import that wrote this file sends it when it is "
-                "run again: do that, or it is added twice. If there is nothing to run again, take the neto_ columns out"
-            )
+    findings = Findings(file, completed)
+    reported = file.columns is None or any(map(is_report_column, file.columns))
+    for row in file.every_row(findings.beside):
+        if file.leaves_out(row):
+            findings.see(row, None)
+            continue
+        if reported:
+            _refuse_reported(row, file.name, import_unknown=import_unknown)
         plan.rows += 1
         try:
             log = completed.log_from(row)
         except InvalidRecordError as error:
-            plan.faults.append(error.errors)
+            findings.see(row, None)
+            _keep_fault(plan, row, error, in_lines=file.format is not FileFormat.JSON)
         else:
+            findings.see(row, log)
             if len(plan.samples) < SAMPLES:
                 plan.samples.append(log)
     file.check_unchanged()
+    plan.notices, plan.doubts = findings.said()
     return plan
+
+
+def _count_word(counts: dict[str, int], word: str) -> None:
+    word = word.strip()[:50]
+    if word in counts or len(counts) < MAX_WORDS:
+        counts[word] = counts.get(word, 0) + 1
 
 
 @frozen(kw_only=True)
 class LogSource:
     """
-    The logs of a file, each row as the context of its own; its length lets a run say how long it takes.
+    The logs of a file, each with its row as the context; its length lets a run say how long it takes.
 
-    ``for`` reads where it stands; ``async for``, and so an import, reads in a worker thread, a chunk of rows at a time,
-    and gives no chunk of a file that has been written to since it was opened: that is a `ConfigurationError`. What the
-    file itself raises comes out as it is, after the rows before it. No thread is left reading when a loop is left
-    or cancelled, which therefore waits for the chunk in hand.
+    ``for`` reads in the thread of its caller; ``async for``, and so an import, reads in a worker thread, a chunk of
+    rows at a time, and gives no chunk of a file that has been written to since it was opened: that is a `SourceError`.
+    An error that the file raises comes after the rows before it. No thread is left reading when a loop is left or
+    cancelled; leaving it waits for the current chunk.
 
     Attributes:
         file: The rows.
@@ -163,9 +208,43 @@ class LogSource:
 _Pair: TypeAlias = tuple[CustomerLog | InvalidRecordError, Row]
 
 
+def _keep_fault(plan: Plan, row: Row, error: InvalidRecordError, *, in_lines: bool) -> None:
+    plan.invalid += 1
+    if len(plan.faults) < MAX_FAULTS:
+        # The objects of a JSON document are often all in one line.
+        here, where = f"line {row.line}", f"line {row.line}" if in_lines else f"row {plan.rows}"
+        plan.faults.append(tuple(f"{where}{fault.removeprefix(here)}" for fault in error.errors))
+    if any("status: must be one of" in fault for fault in error.errors):
+        _count_word(plan.unknown_status, plan.mapping.text_in(row, "status"))
+
+
+def _refuse_reported(row: Row, name: str, *, import_unknown: bool) -> None:
+    outcome = row.value("neto_outcome")
+    if outcome in _REPORTED and not (outcome == "Unknown" and import_unknown):
+        raise SourceError(f"{name}: line {row.line} {_REPORTED[outcome]}")
+
+
+def _header_further_down(file: RowFile, mapping: ColumnMapping) -> str:
+    """Propose the row that holds names of columns which are known, where one of the first does."""
+    wanted = {*map(folded, mapping.used()), *FIELDS}
+    for row in islice(file, HEADER_ROWS):
+        text = row.raw or "|".join(map(str, row.cells))
+        names = {folded(cell.strip(' "')) for cell in re.split(r"[,;\t|]", text) if len(cell) <= LONGEST_NAME}
+        if row.line and names & wanted and "" not in names & wanted and names != set(map(folded, row.columns)):
+            return f". Line {row.line} looks like the header: --header-row {row.line}"
+    return ""
+
+
+def _other_sheets(file: RowFile) -> str:
+    others = file.sheet.others if file.sheet else ()
+    return f". Its other sheets are: {some(others)}; --sheet reads one of them" if others else ""
+
+
 def _ignored(columns: tuple[str, ...], used: frozenset[str]) -> tuple[str, ...]:
     known = set(map(folded, used))
-    return tuple(name for name in columns if folded(name) not in known)
+    # What is inside an object of JSON is used where only a part of it is.
+    inside = {name.rpartition(".")[0] for name in known}
+    return tuple(name for name in columns if folded(name) not in known | inside)
 
 
 def _columns(file: RowFile) -> tuple[str, ...]:
@@ -173,7 +252,10 @@ def _columns(file: RowFile) -> tuple[str, ...]:
         names = dict.fromkeys(file.columns)
     else:
         # Each object of a JSON file brings its own names.
-        names = dict.fromkeys(name for row in file for name in row.columns)
+        names = {}
+        for row in file:
+            names.update(dict.fromkeys(row.columns))
+            refuse_wide(names, file.name)
     with suppress(KeyError):
         del names[""]
     return tuple(name for name in names if not is_report_column(name))

@@ -1,31 +1,31 @@
 """
 Going on after an earlier run: which rows are settled, which are sent, and whether the source is still the same.
 
-May import: journal, items, wire, models, outcomes, errors, settings.
+May import: journals, items, wire, models, outcomes, errors, settings.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 from itertools import islice
 from typing import Any
 
 from neto_async.errors import ConfigurationError
 from neto_async.importing.items import read_item
-from neto_async.importing.journal import READ_AT_ONCE, Journal, Known, RowState
+from neto_async.journals.protocol import READ_AT_ONCE, Journal, Known, RowState
 from neto_async.models import CustomerLog
-from neto_async.outcomes import Added, Outcome, Rejected, Unknown
+from neto_async.outcomes import Added, Evidence, Invalid, NotSent, NotSentCause, Outcome, Rejected, Unknown
 from neto_async.settings import InDoubt
 from neto_async.wire import fields_of, make_fingerprint
 
-__all__ = ["IN_DOUBT", "Resumption", "check_source"]
+__all__ = ["IN_DOUBT", "EarlierRuns", "check_source", "outcomes_so_far"]
 
 IN_DOUBT = "an earlier run did not see what became of it"
 
 
-class Resumption:
+class EarlierRuns:
     """
     Compare a source with what earlier runs of it came to, row by row.
 
@@ -135,19 +135,50 @@ def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) ->
     Raises:
         ConfigurationError: What the run would raise: a record that was added, or may have been, is gone or another one.
     """
+    for *_, more in _compared(source, journal, zone):
+        if not more:
+            return
+
+
+def outcomes_so_far(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> Iterator[Outcome]:
+    """
+    Give what is known of each record of a source: what earlier runs came to, else that it is invalid or was not sent.
+
+    Args:
+        source: All of it, as an import takes it.
+        journal: Open for reading.
+        zone: The zone that times are sent in.
+
+    Raises:
+        ConfigurationError: As `check_source`.
+    """
+    for index, (log, record, context, errors), outcome, _ in _compared(source, journal, zone):
+        if outcome is not None:
+            yield outcome
+        elif log is None:
+            yield Invalid(index=index, record=record, context=context, errors=errors)
+        else:
+            cause = NotSentCause.STOPPED
+            yield NotSent(index=index, record=log, context=context, reason=cause, cause=cause)
+
+
+def _compared(
+    source: Iterable[object], journal: Journal, zone: tzinfo
+) -> Iterator[tuple[int, tuple[CustomerLog | None, object, Any, tuple[str, ...]], Outcome | None, bool]]:
+    """Yield each record's position, what was read, its outcome if it has one, and whether more may be known."""
     known = journal.known()
-    resumption = Resumption(
+    earlier = EarlierRuns(
         salt=journal.salt, zone=zone, in_doubt=InDoubt.HOLD, retry_rejected=False, doubt=lambda _: None
     )
-    taken = 0
+    more, taken = True, 0
     for item in source:
-        if resumption.must_learn and not resumption.learn(islice(known, READ_AT_ONCE)):
-            return
-        log, _, context, _ = read_item(item)
-        resumption.look(taken, log, context)
+        more = more and (not earlier.must_learn or earlier.learn(islice(known, READ_AT_ONCE)))
+        read = read_item(item)
+        log, _, context, _ = read
+        yield taken, read, earlier.look(taken, log, context), more
         taken += 1
-    while resumption.learn(islice(known, READ_AT_ONCE)):
-        resumption.check_end(taken)
+    while earlier.learn(islice(known, READ_AT_ONCE)):
+        earlier.check_end(taken)
 
 
 _SAID = {RowState.ADDED: "was added by an earlier run", RowState.UNKNOWN: "may have been added by an earlier run"}
@@ -169,4 +200,5 @@ def _again(known: Known, log: CustomerLog, context: Any) -> Outcome:
         case RowState.REJECTED:
             return Rejected(index=index, record=log, context=context, replayed=True)
         case _:
-            return Unknown(index=index, record=log, context=context, replayed=True, reason=IN_DOUBT)
+            evidence = Evidence(earlier_run=True)
+            return Unknown(index=index, record=log, context=context, replayed=True, reason=IN_DOUBT, evidence=evidence)

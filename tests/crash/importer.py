@@ -1,5 +1,5 @@
 """
-Imports in processes of their own, that die where they are told to.
+Imports in processes of their own, that die where the test says.
 
 Run as a program it takes one order a line from standard input. For each it makes a process that imports, says its
 number, and says how it ended. The processes are forked from one that has everything imported and has no thread and no
@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 
 from neto_async import AsyncNetoClient
-from neto_async.importing.journal import End, Intent
-from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.journals.protocol import End, Intent
+from neto_async.journals.sqlite import SqliteJournal
 from neto_async.sending.exchange import OutgoingBody
 from neto_async.sending.transport import HttpTransport
 

@@ -216,7 +216,7 @@ class Disk:
     What a disk holds for certain, and what it may hold besides.
 
     Args:
-        files: By name, what stands there for certain at the beginning.
+        files: By name, what is there for certain at the beginning.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:

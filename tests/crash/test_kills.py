@@ -30,6 +30,7 @@ STEPS = {
     "before the end": (True, True),
     "after the end": (False, True),
 }
+BY_DEFAULT = ("after the intent", "after the reply", "after the end")
 
 
 @frozen
@@ -62,8 +63,10 @@ async def finish(importer: Any, *, once: bool = False) -> list[dict[str, Any]]:
     return ended.outcomes
 
 
-@pytest.mark.parametrize("wire_format", FORMATS)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("wire_format", [FORMATS[0], pytest.param(FORMATS[1], marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=[] if step in BY_DEFAULT else pytest.mark.thorough) for step in STEPS]
+)
 async def test_steps_of_one_call(importer: Any, step: str, wire_format: str) -> None:
     """Rows are in doubt exactly from the moment their intent is on disk until the end of their call is."""
     doubted, saved = STEPS[step]
@@ -96,6 +99,7 @@ async def test_killed_between_saving_and_reply(importer: Any, wire_format: str) 
     assert [1, 1] == [run.saved(1), run.saved(2)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("number", [2, 6])
 async def test_steps_among_calls_in_flight(importer: Any, step: str, number: int) -> None:
@@ -140,6 +144,7 @@ async def killed_at_statements(importer: Any, statements: range) -> int:
     return statements[-1]
 
 
+@pytest.mark.thorough
 async def test_killed_while_making_the_journal(importer: Any) -> None:
     """A journal that was cut off at any statement of its making opens as a new one, or as what it is."""
     assert 22 == await killed_at_statements(importer, range(1, 25, 3))
@@ -152,6 +157,7 @@ async def test_killed_at_every_statement(importer: Any) -> None:
     assert 60 < await killed_at_statements(importer, range(1, 400))
 
 
+@pytest.mark.thorough
 async def test_killed_while_replaying(importer: Any) -> None:
     """Processes that die while earlier outcomes come out again, one after the other, take nothing away."""
     run = await importer()
@@ -195,6 +201,7 @@ async def random_kills(importer: Any, seed: int, kills: int) -> int:
     return killed
 
 
+@pytest.mark.thorough
 async def test_killed_at_random_instants(importer: Any) -> None:
     """At ten random instants the law holds."""
     assert 10 <= await random_kills(importer, 20261123, 10)

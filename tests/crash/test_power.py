@@ -17,10 +17,10 @@ import pytest
 from attrs import define, field
 
 from neto_async import Added, AsyncNetoClient, ConfigurationError
-from neto_async.importing.journal import End, Intent, Known, RowState
-from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.journals.protocol import End, Intent, Known, RowState
+from neto_async.journals.sqlite import SqliteJournal
 from neto_async.sending.engine import Engine
-from neto_async.sending.exchange import OutgoingBody, Reply
+from neto_async.sending.exchange import HttpReply, OutgoingBody
 
 sys.path.append(str(Path(__file__).parent))
 from power import Disk, Mark, NoLibrary, Step, Synced, Written, noted  # tests are no packages
@@ -60,10 +60,10 @@ class Wire:
     """Notes when calls leave and when they are answered; the first answers are the script's."""
 
     steps: list[Step]
-    script: deque[Callable[[list[int]], Reply]]
+    script: deque[Callable[[list[int]], HttpReply]]
     saved: list[str] = field(factory=list)
 
-    async def call(self, body: OutgoingBody) -> Reply:
+    async def call(self, body: OutgoingBody) -> HttpReply:
         content = b"".join([piece async for piece in body])
         notes = [log["Notes"] for log in json.loads(content)["CustomerLogs"]["CustomerLog"]]
         self.steps.append(Mark(("left", tuple(notes))))
@@ -79,27 +79,27 @@ class Wire:
         """Nothing is open."""
 
 
-def answer(document: object, status: int = 200, **headers: str) -> Reply:
-    return Reply(status=status, headers=headers, body=json.dumps(document).encode())
+def answer(document: object, status: int = 200, **headers: str) -> HttpReply:
+    return HttpReply(status=status, headers=headers, body=json.dumps(document).encode())
 
 
-def saves(ids: list[int]) -> Reply:
+def saves(ids: list[int]) -> HttpReply:
     return answer({"Ack": "Success", "CustomerLog": [{"LogID": log_id} for log_id in ids]})
 
 
-def too_many(ids: list[int]) -> Reply:
+def too_many(ids: list[int]) -> HttpReply:
     return answer({}, 429, **{"retry-after": "0"})
 
 
-def refuses(ids: list[int]) -> Reply:
+def refuses(ids: list[int]) -> HttpReply:
     return answer({"Ack": "Error", "Messages": {"Error": {"Message": "bad", "SeverityCode": "Error"}}})
 
 
-def breaks(ids: list[int]) -> Reply:
+def breaks(ids: list[int]) -> HttpReply:
     return answer({}, 503)
 
 
-async def bring(steps: list[Step], path: Path, *script: Callable[[list[int]], Reply]) -> None:
+async def bring(steps: list[Step], path: Path, *script: Callable[[list[int]], HttpReply]) -> None:
     """Import twelve rows with a journal, noting each outcome as it comes."""
     async with AsyncNetoClient(STORE, api_key="key", batch_size=3, requests_per_minute=None) as neto:
         wire = Wire(steps, deque(script))
@@ -107,7 +107,7 @@ async def bring(steps: list[Step], path: Path, *script: Callable[[list[int]], Re
         rows = [{"Notes": str(number)} for number in range(12)]
         async with neto.import_customer_logs(rows, journal=path) as run:
             async for outcome in run:
-                steps += [Mark(("told", outcome))]
+                steps += [Mark(("reported", outcome))]
 
 
 def instants(steps: list[Step], what: str) -> Iterator[tuple[Any, dict[str, bytes]]]:
@@ -133,17 +133,17 @@ async def test_an_intent_is_synced_before_its_first_byte(note: Any, tmp_path: Pa
         assert set(notes) <= doubted
 
 
-async def test_an_outcome_is_synced_before_it_is_told(note: Any, tmp_path: Path):
+async def test_an_outcome_is_synced_before_it_is_reported(note: Any, tmp_path: Path):
     """At the instant a run says what became of a row, the same disk says so too."""
     steps: list[Step] = []
     with note(steps):
         await bring(steps, tmp_path / NAME, saves, breaks, refuses, refuses, refuses, refuses)
 
-    told = list(instants(steps, "told"))
-    assert 12 == len(told)
+    reported = list(instants(steps, "reported"))
+    assert 12 == len(reported)
     states = {"Added": RowState.ADDED, "Rejected": RowState.REJECTED, "Unknown": RowState.UNKNOWN}
-    assert set(states) == {type(outcome).__name__ for outcome, _ in told}
-    for number, (outcome, files) in enumerate(told):
+    assert set(states) == {type(outcome).__name__ for outcome, _ in reported}
+    for number, (outcome, files) in enumerate(reported):
         rows = {row.position: row for row in said_by(files, tmp_path / str(number))[1]}
         assert states[type(outcome).__name__] == rows[outcome.index].state
         assert not isinstance(outcome, Added) or outcome.log_id == rows[outcome.index].log_id
@@ -163,7 +163,7 @@ async def test_what_was_not_saved_is_withdrawn_before_it_goes_again(note: Any, t
         journal.open(STORE)
         open_calls = [
             call.rows
-            for call in journal._past(journal._sequence)
+            for call in journal._past(journal._head.sequence)
             if any(row.state is RowState.UNKNOWN for row in call.rows)
         ]
         journal.close()
@@ -174,13 +174,25 @@ async def test_what_was_not_saved_is_withdrawn_before_it_goes_again(note: Any, t
 # -- after a cut ------------------------------------------------------------------------------------------------
 
 
+ENDS = [state for state in RowState if state is not RowState.ABSENT]
+
+
+def settled(draw: random.Random) -> list[Known]:
+    """Draw what might be proven of rows."""
+    return [
+        Known(position, position.to_bytes(16, "big"), state, draw.randrange(1000) if state is RowState.ADDED else 0)
+        for position in draw.sample(range(400), draw.choice([0, 1, 50]))
+        for state in [draw.choice([RowState.ADDED, RowState.ABSENT])]
+    ]
+
+
 def entries_of(draw: random.Random, under_way: dict[int, list[int]], numbers: Iterator[int]) -> list[Any]:
     """Draw what a run might write next."""
     entries: list[Any] = []
     for _ in range(draw.randint(1, 3)):
         if under_way and draw.random() < 0.5:
             call = draw.choice(list(under_way))
-            states = [(draw.choice(list(RowState)), draw.randrange(1000)) for _ in under_way.pop(call)]
+            states = [(draw.choice(ENDS), draw.randrange(1000)) for _ in under_way.pop(call)]
             entries.append(End(call=call, states=tuple(states)))
         else:
             call = next(numbers)
@@ -198,7 +210,10 @@ def live(path: Path, steps: list[Step], draw: random.Random) -> None:
     journal.open(STORE)
     steps.append(Mark(("committed", (journal.identity, list(journal.known())))))
     for _ in range(draw.randint(1, 6)):
-        journal.write(entries_of(draw, under_way, numbers))
+        if draw.random() < 0.3:
+            journal.settle(settled(draw))
+        else:
+            journal.write(entries_of(draw, under_way, numbers))
         steps.append(Mark(("committed", (journal.identity, list(journal.known())))))
     journal.close()
 
@@ -272,8 +287,8 @@ def test_the_cuts_would_notice(note: Any, tmp_path: Path, monkeypatch: pytest.Mo
     assert failed > 3
 
 
-def test_notes_tell_what_happened(note: Any, tmp_path: Path):
-    """What was noted makes the very file that stands there, and its bytes came before its sync."""
+def test_notes_say_what_happened(note: Any, tmp_path: Path):
+    """What was noted makes the very file that is there, and its bytes came before its sync."""
     steps: list[Step] = []
     with note(steps):
         live(tmp_path / NAME, steps, random.Random(1))

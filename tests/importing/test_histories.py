@@ -1,5 +1,5 @@
 """
-Any history of an import: runs that are killed, stores that fail in every way, sources that are mended and grow.
+Any history of an import: runs that are killed, stores that fail in every way, sources that are fixed and grow.
 
 The law: no run sends a row that may have been saved; what is said of each row is true; the last run finishes.
 """
@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from attrs import Factory, define, frozen
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from neto_async import AsyncNetoClient, ConfigurationError
 from neto_async.importing import run as importing_run
-from neto_async.importing.journal import Entry, Intent, RowState
-from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.journals.protocol import Intent, JournalEvent, RowState
+from neto_async.journals.sqlite import SqliteJournal
+from neto_async.sending.clock import LoopClock
 from neto_async.sending.engine import Engine
-from neto_async.sending.exchange import Failure, OutgoingBody, Reply
+from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody
 
 STORE = "http://localhost"
 KINDS = ["saves", "saves and breaks", "breaks", "never leaves", "too many", "refuses the key"]
@@ -40,7 +42,7 @@ class World:
     sent_again: set[str] = Factory(set)
     intended: set[str] = Factory(set)  # rows of this run that were about to leave
     doubted: set[str] = Factory(set)  # such rows of runs that were killed: nobody may have seen their calls end
-    told: set[str] = Factory(set)  # rows that the store refused
+    reported: set[str] = Factory(set)  # rows that the store refused
     dies_at: int = -1  # steps that the process still lives; below zero it is not killed
     alive: bool = True
     stop: Any = None  # stops the run that is under way
@@ -62,7 +64,7 @@ class Wire:
     stops_at: int = -1  # the call during which the run is stopped
     calls: int = 0
 
-    async def call(self, body: OutgoingBody) -> Reply | Failure:
+    async def call(self, body: OutgoingBody) -> HttpReply | Failure:
         self.calls += 1
         await asyncio.sleep(0)
         kind = self.script.pop(0) if self.script else "saves"
@@ -82,20 +84,20 @@ class Wire:
         await asyncio.sleep(0)
         return answer
 
-    def _answer(self, kind: str, notes: list[str], first_time: set[str]) -> Reply | Failure:
+    def _answer(self, kind: str, notes: list[str], first_time: set[str]) -> HttpReply | Failure:
         # What a call of before may have saved, no refusal of now takes back.
         world = self.world
         if kind == "too many":
             world.open -= first_time
-            return Reply(status=429, headers={"retry-after": "0"}, body=b"")
+            return HttpReply(status=429, headers={"retry-after": "0"}, body=b"")
         if kind == "refuses the key":
             world.open -= first_time
-            return Reply(status=401, headers={}, body=b"")
+            return HttpReply(status=401, headers={}, body=b"")
         if kind == "breaks":
             return Failure(name="ReadError")
         if any("poison" in text for text in notes):
             world.open -= first_time
-            world.told |= set(notes) if len(notes) == 1 else set()
+            world.reported |= set(notes) if len(notes) == 1 else set()
             message = {"Message": "bad", "SeverityCode": "Error"}
             return _reply({"Ack": "Error", "Messages": {"Error": message}})
         ids = range(len(world.ledger) + 1, len(world.ledger) + 1 + len(notes))
@@ -108,8 +110,8 @@ class Wire:
         """Nothing is open."""
 
 
-def _reply(document: object) -> Reply:
-    return Reply(status=200, headers={}, body=json.dumps(document).encode())
+def _reply(document: object) -> HttpReply:
+    return HttpReply(status=200, headers={}, body=json.dumps(document).encode())
 
 
 class Mortal(SqliteJournal):
@@ -120,7 +122,7 @@ class Mortal(SqliteJournal):
         self._world = world
         self._notes = notes
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[JournalEvent]) -> None:
         if self._world.step():
             super().write(entries)
             for entry in entries:
@@ -133,7 +135,7 @@ class Mortal(SqliteJournal):
             super().finish(rows)
 
 
-class NoWaiting:
+class NoWaiting(LoopClock):
     """A clock on which every wait is over at once."""
 
     def __init__(self) -> None:
@@ -196,7 +198,7 @@ def check(world: World, notes: list[str], outcomes: list[Any]) -> None:
             case "Unknown":
                 assert text in world.open | world.doubted
             case "Rejected":
-                assert text in world.told
+                assert text in world.reported
                 assert text not in saved
             case "NotSent":
                 assert text not in world.open
@@ -264,9 +266,9 @@ ROWS = st.lists(st.sampled_from(["good", "good", "good", "poison", ""]), min_siz
 LAST = Run((), -1, -1, 3, 2, retry_rejected=False)
 
 
-@given(rows=ROWS, runs=st.lists(RUNS, min_size=1, max_size=4), mends=st.data())
-@settings(max_examples=50, deadline=None)
-def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], mends: Any) -> None:
+@given(rows=ROWS, runs=st.lists(RUNS, min_size=1, max_size=4), fixes=st.data())
+@settings(max_examples=30, deadline=None)
+def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], fixes: Any) -> None:
     """No row that may be in the store is ever sent again, all that is said is true, and a last run finishes."""
     path = tmp_path_factory.mktemp("history") / "import.db"
     notes = [kind and f"{kind} {number}" for number, kind in enumerate(rows)]
@@ -274,12 +276,12 @@ def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], me
     for number, plan in enumerate(runs):
         if asyncio.run(run_once(world, path, notes, plan)) is None:
             event("a run that was killed, or left")
-        # What was never saved for certain may be mended in place, and the source may grow.
+        # What was never saved for certain may be fixed in place, and the source may grow.
         for place, text in enumerate(notes):
             # Drawn in any case: which rows are open depends on how threads took turns.
-            if mends.draw(st.integers(0, 3)) == 0 and text not in world.open | world.doubted:
-                notes[place] = f"mended {place} {number}"
-        notes += [f"grown {number}" for _ in range(mends.draw(st.integers(0, 1)))]
+            if fixes.draw(st.integers(0, 3)) == 0 and text not in world.open | world.doubted:
+                notes[place] = f"fixed {place} {number}"
+        notes += [f"grown {number}" for _ in range(fixes.draw(st.integers(0, 1)))]
 
     outcomes = asyncio.run(run_once(world, path, notes, LAST))
     calls = len(world.ledger)
@@ -293,6 +295,7 @@ def test_any_history(tmp_path_factory: Any, rows: list[str], runs: list[Run], me
     assert set() == world.sent_again
 
 
+@pytest.mark.thorough
 @given(
     rows=st.lists(st.sampled_from(["good", "good", "poison"]), min_size=4, max_size=12),
     runs=st.lists(RESENDING, min_size=2, max_size=4),
@@ -307,6 +310,7 @@ def test_what_is_said_is_what_is_noted(tmp_path_factory: Any, rows: list[str], r
         asyncio.run(run_once(world, path, notes, plan))
 
 
+@pytest.mark.thorough
 @given(
     rows=st.lists(st.sampled_from(["good", "good", "poison", "", ""]), min_size=2, max_size=40),
     plan=RUNS,
@@ -334,7 +338,7 @@ def test_rows_that_are_gone(tmp_path_factory: Any, rows: list[str], plan: Run, g
 
 @given(rows=ROWS, plan=RUNS, which=st.integers(0, 99), cut=st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_changed_where_it_may_stand_in_the_store(
+def test_changed_where_it_may_be_in_the_store(
     tmp_path_factory: Any, rows: list[str], plan: Run, which: int, cut: Any
 ) -> None:
     """A source in which a row was changed that is in the store, or may be, is refused, and that row is not sent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neto_async import CustomerLog, InvalidRecordError
+from neto_async import CustomerLog, InvalidRecordError, Item
 from neto_async.importing.items import log_from_mapping, read_item
 
 
@@ -25,11 +25,31 @@ def test_faults_name_no_value(mapping):
     assert "CANARY" not in str(raised.value)
 
 
-def test_pairs_carry_their_context():
-    """A pair is a record and its context."""
-    log = CustomerLog(notes="x")
+LOG = CustomerLog(notes="x")
 
-    assert (log, log, "mine", ()) == read_item((log, "mine"))
+
+@pytest.mark.parametrize("context", ["mine", {}, {"id": 5}, ("a", "b"), None])
+def test_pairs_carry_their_context(context):
+    """A pair is a record and its context, where that can't be a record itself."""
+    assert (LOG, LOG, context, ()) == read_item((LOG, context)) == read_item(Item(LOG, context))
+
+
+@pytest.mark.parametrize(
+    "second", [LOG, Item(LOG), {"Notes": "b"}, {"id": 5, "customer_name": "b"}, InvalidRecordError(("wrong",))]
+)
+def test_a_pair_of_two_records_is_invalid(second):
+    """A context that could be a log is refused with the remedy, and what it says is taken by `Item`."""
+    log, record, context, errors = read_item((LOG, second))
+
+    assert (None, LOG, second, 1) == (log, record, context, len(errors))
+    assert "Item(record, context)" in errors[0]
+    assert (LOG, LOG, second, ()) == read_item(Item(LOG, second))
+
+
+def test_an_item_holds_its_texts_back():
+    """Its repr shows neither record nor context, and an item in an item is no record."""
+    assert "Item()" == repr(Item({"Notes": "CANARY"}, "CANARY"))
+    assert None is read_item(Item(Item(LOG)))[0]
 
 
 def test_a_row_found_invalid_before_keeps_its_errors():

@@ -70,7 +70,7 @@ def test_no_column_is_a_field(text, has):
     [
         ("Added", "line 2 was added already"),
         ("Unknown", "line 2 may be in the store already"),
-        ("NotSent", "line 2 was not sent, and the import that wrote this file sends it when it is run again"),
+        ("NotSent", "line 2 was not sent, and the import that wrote this file sends it when you run it again"),
     ],
 )
 def test_reports_that_are_not_imported_by_mistake(outcome, says):
@@ -242,3 +242,15 @@ def test_a_plan_shows_no_texts():
     assert isinstance(plan, Plan)
     assert "CANARY" not in repr(plan)
     assert [InvalidRecordError] == [type(log) for log, _ in source_of("Status\nCANARY\n")]
+
+
+def test_a_plan_counts_a_few_words_of_a_status():
+    """Words that are no status are counted for a person; of a column of free text, the first twenty."""
+    _, plan = planned("Status,Notes\n" + "".join(f"word {row % 25},x\n" for row in range(50)))
+    assert ({f"word {number}": 2 for number in range(20)}, 50) == (plan.unknown_status, plan.invalid)
+
+
+def test_a_long_text_is_not_looked_at_for_what_it_could_be():
+    """A text far too long for a time is refused without a look at the forms of times."""
+    _, plan = planned("LastContacted,Notes\n" + "9" * 1000 + ",x\n")
+    assert "not a time that can be read for certain" in plan.faults[0][0]

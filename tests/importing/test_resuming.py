@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from neto_async import ConfigurationError
-from neto_async.importing.journal import End, Intent, Known, PastCall, RowState, fold
-from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.journals.protocol import End, Intent, Known, PastCall, RowState, fold
+from neto_async.journals.sqlite import SqliteJournal
 
 STATES = strategies.sampled_from(RowState)
 CALLS = strategies.lists(
@@ -28,7 +28,7 @@ def past(calls: list[dict[int, RowState]]) -> list[PastCall]:
 
 
 def expected(calls: list[dict[int, RowState]]) -> dict[int, tuple[RowState, int]]:
-    """Say what is known of each row, by looking at all its calls at once."""
+    """Say what is known of each row, by looking at all its calls at once; those before it was absent say nothing."""
     history: dict[int, list[tuple[RowState, int]]] = defaultdict(list)
     for order, states in enumerate(calls, start=1):
         for row, state in states.items():
@@ -36,8 +36,10 @@ def expected(calls: list[dict[int, RowState]]) -> dict[int, tuple[RowState, int]
                 history[row].append((state, order))
     known = {}
     for row, events in history.items():
+        absent = max((order for state, order in events if state is RowState.ABSENT), default=0)
         for state in (RowState.ADDED, RowState.UNKNOWN, RowState.REJECTED):
-            if found := [event for event in events if event[0] is state]:
+            since = 0 if state is RowState.ADDED else absent
+            if found := [event for event in events if event[0] is state and event[1] > since]:
                 known[row] = found[-1]
                 break
     return known
@@ -76,21 +78,23 @@ def test_a_journal_gives_back_what_was_written(tmp_path_factory: pytest.TempPath
     journal.open(store)
     assert isinstance(calls, list)
     for number, states in enumerate(calls, start=1):
-        rows = sorted(states)
-        journal.write(
-            [
-                Intent(call=number, rows=tuple((row, bytes([number]) * 16) for row in rows)),
-                End(call=number, states=tuple((states[row], number) for row in rows)),
-            ]
-        )
+        absent = [row for row in states if states[row] is RowState.ABSENT]
+        journal.settle([Known(row, bytes([number]) * 16, RowState.ABSENT, 0) for row in absent])
+        if rows := sorted(states.keys() - absent):
+            journal.write(
+                [
+                    Intent(call=number, rows=tuple((row, bytes([number]) * 16) for row in rows)),
+                    End(call=number, states=tuple((states[row], number) for row in rows)),
+                ]
+            )
     assert [] != calls or [] == list(journal.known())
     journal.close()
 
     journal.open(store)
-    told = {row.position: (row.state, row.log_id) for row in journal.known()}
+    said = {row.position: (row.state, row.log_id) for row in journal.known()}
     journal.close()
 
-    assert expected(calls) == told
+    assert expected(calls) == said
 
 
 def test_an_intent_without_an_end_is_in_doubt(tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_two_imports_on_one_journal(tmp_path: Path) -> None:
     first, second = SqliteJournal(tmp_path / "journal"), SqliteJournal(tmp_path / "journal")
     first.open("http://127.0.0.1:1")
 
-    with pytest.raises(ConfigurationError, match="another process is using"):
+    with pytest.raises(ConfigurationError, match="this process is already using"):
         second.open("http://127.0.0.1:1")
     first.write([Intent(call=1, rows=((0, b"a" * 16),))])
     first.close()

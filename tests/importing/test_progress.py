@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 
 from neto_async import ConfigurationError, ImportProgress, NotSent
-from neto_async.importing.telling import TELL_EVERY, Teller
+from neto_async.importing.progress import REPORT_EVERY, ProgressCallback
 from neto_async.sandbox import NetoSandbox, faults
 
 
@@ -53,51 +53,51 @@ class Clock:
                 timer.callback()
 
 
-def test_changes_are_told_now_and_then() -> None:
-    """The first change is told in the next turn, those that follow together, when their time has come."""
-    clock, told = Clock(), []
-    teller = Teller(clock, ImportProgress, lambda _: told.append(clock.now))
+def test_changes_are_reported_now_and_then() -> None:
+    """The first change is reported in the next turn, those that follow together, when their time has come."""
+    clock, said = Clock(), []
+    teller = ProgressCallback(clock, ImportProgress, lambda _: said.append(clock.now))
 
     for _ in range(3):
         teller.changed()
-    assert [] == told
+    assert [] == said
     clock.move(0)
     for _ in range(3):
         teller.changed()
-        clock.move(TELL_EVERY / 4)
-    clock.move(TELL_EVERY)
-    clock.move(TELL_EVERY)
+        clock.move(REPORT_EVERY / 4)
+    clock.move(REPORT_EVERY)
+    clock.move(REPORT_EVERY)
 
-    assert [100.0, pytest.approx(100.0 + TELL_EVERY * 1.75)] == told
+    assert [100.0, pytest.approx(100.0 + REPORT_EVERY * 1.75)] == said
 
 
-def test_the_end_is_told_once() -> None:
-    """An end is told at once, whether something has changed or not, and not again by a change before it."""
-    clock, told = Clock(), []
-    teller = Teller(clock, ImportProgress, told.append)
+def test_the_end_is_reported_once() -> None:
+    """The end is reported at once, and not again: neither by a change before it nor by a second end."""
+    clock, said = Clock(), []
+    teller = ProgressCallback(clock, ImportProgress, said.append)
 
     teller.changed()
     teller.end()
-    clock.move(TELL_EVERY)
-    assert [ImportProgress()] == told
+    clock.move(REPORT_EVERY)
+    assert [ImportProgress()] == said
 
     teller.end()
-    assert 2 == len(told)
+    assert 1 == len(said)
 
 
 async def test_the_last_word_is_the_whole(store: NetoSandbox, connect: Any) -> None:
     """The last call says what `progress` says after the run: every record, and how long it took, which then stands."""
-    told: list[ImportProgress] = []
+    said: list[ImportProgress] = []
     neto = await connect(store, batch_size=2)
 
-    async with neto.import_customer_logs([{"Notes": str(row)} for row in range(5)], on_progress=told.append) as run:
+    async with neto.import_customer_logs([{"Notes": str(row)} for row in range(5)], on_progress=said.append) as run:
         async for _ in run:
             pass
 
-    assert (5, 5, 3) == (told[-1].added, told[-1].total, told[-1].calls)
-    assert told[-1] == run.progress
-    assert 0 < told[-1].seconds
-    assert 0 < told[-1].records_per_second
+    assert (5, 5, 3) == (said[-1].added, said[-1].total, said[-1].calls)
+    assert said[-1] == run.progress
+    assert 0 < said[-1].seconds
+    assert 0 < said[-1].records_per_second
 
 
 async def test_a_callback_may_stop_the_run(store: NetoSandbox, connect: Any) -> None:
@@ -130,8 +130,8 @@ async def test_an_error_of_a_callback_harms_nothing(
             pass
 
     assert 2 == run.progress.added == store.log_count
-    told = {(record.levelno, record.getMessage()) for record in caplog.records}
-    assert {(logging.ERROR, "the callback for the progress of a run raised ValueError")} == told
+    said = {(record.levelno, record.getMessage()) for record in caplog.records}
+    assert {(logging.ERROR, "the callback for the progress of a run raised ValueError")} == said
     assert "CANARY" not in caplog.text
 
 
