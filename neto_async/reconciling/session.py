@@ -1,0 +1,141 @@
+"""
+Settling the doubts of a program through its client.
+
+May import: the rest of reconciling, journals, sending, wire, outcomes, results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Any
+
+from attrs import frozen
+
+from neto_async.errors import ConfigurationError
+from neto_async.journals.protocol import Journal
+from neto_async.outcomes import Outcome
+from neto_async.reconciling.evidence import DoubtsAndKnown, Verdict
+from neto_async.reconciling.from_journal import (
+    JournalDoubts,
+    as_settled,
+    combined,
+    doubts_of,
+    require_readable_twice,
+)
+from neto_async.reconciling.from_outcomes import doubts_in
+from neto_async.reconciling.reading import Reader
+from neto_async.reconciling.report import reconciled
+from neto_async.reconciling.settle import over_at, settle
+from neto_async.results import Reconciled, ReconcileReport
+from neto_async.sending.engine import Engine
+from neto_async.sending.waiting import complete_through_cancellation
+from neto_async.wire import CustomerPage
+
+__all__ = ["Switches", "reader_of", "reconcile_journal", "reconcile_outcomes"]
+
+
+@frozen(kw_only=True)
+class Switches:
+    """
+    How doubts are settled; see `AsyncNetoClient.reconcile`.
+
+    Attributes:
+        sole_writer: The caller's guarantee.
+        settle_after: Seconds.
+        wait: Whether to wait for the end of what may still be saved.
+        on_progress: Called with the number of doubts that were looked at, and of all.
+    """
+
+    sole_writer: bool
+    settle_after: float
+    wait: bool
+    on_progress: Callable[[int, int], object] | None
+
+    def tell(self, looked_at: int, of_all: int) -> None:
+        """Pass on how far it is."""
+        if self.on_progress is not None:
+            self.on_progress(looked_at, of_all)
+
+
+def reader_of(engine: Engine) -> Reader:
+    """Make a reader whose calls go out through an engine, under its quota and behind single adds."""
+
+    async def ask(page: CustomerPage) -> Any:
+        return await engine.outcome(engine.reads, page, None, engine.settings.give_up_after)
+
+    return Reader(ask, lambda: engine.clock.utcnow().timestamp())
+
+
+async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switches: Switches) -> ReconcileReport:
+    """Say what became of the records in doubt among some outcomes."""
+    listed: list[Any] = list(outcomes)
+    given = doubts_in(listed, zone=engine.settings.wire_timezone)
+    found: dict[int, Reconciled] = {}
+    async with aclosing(_settled(engine, given, switches)) as settled:
+        async for some in settled:
+            found |= {verdict.doubt.row: reconciled(verdict, listed[verdict.doubt.row]) for verdict in some}
+            switches.tell(len(found), len(given.doubts))
+    return _report(found)
+
+
+async def reconcile_journal(
+    engine: Engine, journal: Journal, source: Iterable[object], switches: Switches, *, marker: str | None
+) -> ReconcileReport:
+    """
+    Settle the rows that a journal has in doubt, and note in it what is proven.
+
+    Raises:
+        ConfigurationError: The journal can't be used or settled, or the source is not the one that it knows.
+        JournalError: What was proven could not be noted.
+    """
+    require_readable_twice(source)
+    if not hasattr(journal, "settle"):
+        raise ConfigurationError("the journal has no `settle`: its doubts can't be settled")
+    settling: Any = journal
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(1, "neto_async settle")
+
+    def opened() -> JournalDoubts:
+        if hasattr(settling, "summary"):
+            settling.summary()  # raises where no import has begun with it; opening would make one
+        settling.open(engine.settings.store_url)
+        settling.settle(())
+        return doubts_of(settling, source, zone=engine.settings.wire_timezone, marker=marker)
+
+    found: dict[int, Reconciled] = {}
+    try:
+        doubts = await loop.run_in_executor(threads, opened)
+        async with aclosing(_settled(engine, doubts.given, switches)) as settled:
+            async for some in settled:
+                verdicts = combined(some, doubts)
+                if proven := as_settled(doubts, verdicts):
+                    await loop.run_in_executor(threads, settling.settle, proven)
+                for verdict in verdicts:
+                    found[verdict.doubt.row] = reconciled(verdict, doubts.outcomes[verdict.doubt.row])
+                switches.tell(len(found), len(doubts.outcomes))
+    finally:
+        await complete_through_cancellation(lambda: loop.create_task(_close(settling, threads)))
+    return _report(found)
+
+
+async def _close(journal: Journal, threads: ThreadPoolExecutor) -> None:
+    await asyncio.get_running_loop().run_in_executor(threads, journal.close)
+    threads.shutdown(wait=False)
+
+
+async def _settled(
+    engine: Engine, given: DoubtsAndKnown, switches: Switches
+) -> AsyncGenerator[tuple[Verdict, ...], None]:
+    if switches.wait and given.doubts:
+        await engine.sleep_until(over_at(given, switches.settle_after))
+    verdicts = settle(given, reader_of(engine), sole_writer=switches.sole_writer, settle_after=switches.settle_after)
+    async with aclosing(verdicts):
+        async for some in verdicts:
+            yield some
+
+
+def _report(found: Mapping[int, Reconciled]) -> ReconcileReport:
+    return ReconcileReport(tuple(found[row] for row in sorted(found)))
