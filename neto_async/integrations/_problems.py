@@ -1,9 +1,9 @@
 """
 What a service answers where a log was not added: one table for every web framework. May import: errors, outcomes.
 
-The bodies are problem details (RFC 9457). Where one log is concerned they have two members of our own: ``fate``, which
-says what became of it, and ``safe_to_resend``. Every text in them is a constant or names a field, a limit and a
-position: neither what a customer wrote nor Neto's words, which echo it, are in them, unless they are asked for.
+The bodies are problem details (RFC 9457). An answer about one log has two members of our own: ``fate``, its outcome,
+and ``safe_to_resend``. Every text is a constant or names a field, a limit and a position: neither a customer's text nor
+Neto's messages, which echo it, are included, unless they are asked for.
 """
 
 from __future__ import annotations
@@ -12,24 +12,29 @@ import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any
 
 from attrs import field, frozen
 
 from neto_async.errors import (
     AuthenticationError,
+    BulkSourceError,
     ConfigurationError,
     InvalidRecordError,
     JournalError,
+    JournalInUseError,
     NetoError,
     NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
+    ReadError,
     RejectedError,
+    SourceError,
 )
 from neto_async.outcomes import Rejected
 
-__all__ = ["CONTENT_TYPE", "Problem", "problem_for"]
+__all__ = ["CONTENT_TYPE", "Problem", "gateway_titles", "problem_for"]
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -61,22 +66,29 @@ class _Row:
     fate: str | None = None
 
 
-# The nearest class counts. 504 stands for nothing but doubt, so that the status alone warns a client. Titles are our
-# own: they belong to the type (RFC 9457, section 3.1.4), and Python's phrases change with its releases.
-_ROWS: Mapping[type[NetoError], _Row] = {
+# The nearest class counts. 504 means doubt and nothing else, so that the status alone
+# warns a client. Titles are our own: they belong to the type (RFC 9457, section 3.1.4), and Python's phrases change
+# with its releases.
+_ROWS: Mapping[type[BaseException], _Row] = {
     InvalidRecordError: _Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-record",
         "Invalid log",
-        "The log breaks a rule and was not sent. It can be sent once it is mended.",
+        "The log breaks a rule and was not sent. Correct it and send it again.",
         fate="invalid",
     ),
     RejectedError: _Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "rejected",
         "Log refused",
-        "The store refused the log and saved nothing of it. It can be sent once it is mended.",
+        "The store refused the log and saved nothing of it. Correct it and send it again.",
         fate="rejected",
+    ),
+    SourceError: _Row(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "unreadable-source",
+        "File can't be imported",
+        "The file can't be read as customer logs. Nothing of it was sent.",
     ),
     AuthenticationError: _Row(
         HTTPStatus.BAD_GATEWAY,
@@ -109,32 +121,56 @@ _ROWS: Mapping[type[NetoError], _Row] = {
     ConfigurationError: _Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "configuration",
-        "Wrongly set up",
-        "This service is not set up to reach the store. Nothing was sent.",
+        "Not configured",
+        "This service is not set up for this request. Its log says why.",
+    ),
+    JournalInUseError: _Row(
+        HTTPStatus.CONFLICT,
+        "journal-in-use",
+        "Import is running",
+        "Another run of this import uses its journal. Nothing was sent; try again later.",
     ),
     JournalError: _Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "journal",
         "Import stopped",
-        "What became of the logs can't be written down any more, so the import stopped. A part of it may have been "
-        "saved; only a run on the same journal may go on.",
+        "The outcomes can't be recorded any more, so the import stopped. Some of its logs may have been saved; go on "
+        "with the same journal only.",
+    ),
+    BulkSourceError: _Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "bulk-source",
+        "Reading failed",
+        "Reading the logs failed part way. Those read before may have been saved, and must not simply be sent again.",
+    ),
+    ReadError: _Row(
+        HTTPStatus.BAD_GATEWAY,
+        "unreadable-customers",
+        "Customers can't be read",
+        "The store's customers could not be read. Nothing was changed.",
     ),
     NetoError: _Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "error",
-        "Not handed on",
-        "The request could not be handed on to the store.",
+        "Request failed",
+        "The request could not be passed on to the store.",
     ),
 }
 
 
+def gateway_titles() -> dict[int, str]:
+    """Give the titles of the answers 502, 503 and 504, by status: what an API's description lists."""
+    rows = sorted((row.status, row.title) for row in _ROWS.values() if row.status > HTTPStatus.INTERNAL_SERVER_ERROR)
+    return {int(status): "; ".join(title for _, title in group) for status, group in groupby(rows, lambda row: row[0])}
+
+
 def problem_for(error: NetoError, *, show_messages: bool = False) -> Problem:
     """
-    Give the answer that tells of an error, and log those that are not the request's own fault.
+    Give the answer that reports an error, and log those that are not the request's own fault.
 
     Args:
         error: What `AsyncNetoClient` raised.
-        show_messages: Add Neto's own words to the answer for a refused log. They echo what was sent.
+        show_messages: Add Neto's own messages to the answer for a refused log. They echo what was sent.
     """
     row = next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
     if row.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -149,8 +185,10 @@ def problem_for(error: NetoError, *, show_messages: bool = False) -> Problem:
         body |= {"fate": row.fate, "safe_to_resend": row.fate != "unknown"}
     if isinstance(error, InvalidRecordError):
         body["errors"] = list(error.errors)
-    if show_messages and isinstance(error.fate, Rejected):
-        body["messages"] = list(error.fate.messages)
+    elif isinstance(error, SourceError):
+        body["errors"] = [str(error)]
+    if show_messages and isinstance(error.outcome, Rejected):
+        body["messages"] = list(error.outcome.messages)
     return Problem(status=int(row.status), headers=_headers(error), body=body)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["NETO", "error_middleware", "neto_context"]
 
 NETO: web.AppKey[AsyncNetoClient] = web.AppKey("neto", AsyncNetoClient)
-"""The client's place: ``request.app[NETO]``, or ``request.config_dict[NETO]`` in a nested application."""
+"""The client's key: ``request.app[NETO]``, or ``request.config_dict[NETO]`` in a nested application."""
 
 
 def neto_context(
@@ -46,12 +46,12 @@ def neto_context(
     Append it to ``app.cleanup_ctx`` before the contexts that use the client: they are left in the reverse order.
 
     Args:
-        make_client: Makes the client, once for each start of the application. What it raises ends the start.
-        key: The client's place; each store's client needs one of its own.
-        grace: Seconds for draining; what waits then is given up as certainly not sent. It comes after the time for
-            requests, which is up to twice the runner's ``shutdown_timeout`` (60 by default; seen with 3.14): keep all
-            together below what the machine gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by
-            default). Clients of several stores are drained one after the other.
+        make_client: Makes the client, once for each start of the application. If it raises, the start fails.
+        key: The client's key; each store's client needs its own.
+        grace: Seconds for draining; what still waits then is certainly not sent. It follows the time for requests,
+            which is up to twice the runner's ``shutdown_timeout`` (60 by default; observed with 3.14). Keep the sum
+            below the time that a stopping process gets (by default 30 s in Kubernetes, 10 s for ``docker stop``).
+            Clients of several stores are drained one after the other.
     """
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
@@ -73,11 +73,11 @@ def error_middleware(*, show_messages: bool = False) -> Middleware:
     Make a middleware that answers our errors with problem details (RFC 9457).
 
     422 invalid or refused · 503 certainly not saved, with Retry-After where the store gave one · 502 key refused ·
-    504 may have been saved, must not be sent again blindly · 500 wrongly set up, or a journal failed. Once an answer
+    504 may have been saved, must not be sent again blindly · 500 not configured, or a journal failed. Once an answer
     has begun, aiohttp breaks it off.
 
     Args:
-        show_messages: Add Neto's own words to the answer for a refused log. They echo what was sent.
+        show_messages: Add Neto's own messages to the answer for a refused log. They echo what was sent.
     """
 
     @web.middleware

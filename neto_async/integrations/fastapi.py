@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeAlias
 
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError, NetoError
-from neto_async.integrations._problems import CONTENT_TYPE, problem_for
+from neto_async.integrations._problems import CONTENT_TYPE, gateway_titles, problem_for
 
 try:
     from fastapi import Depends, FastAPI, Request
@@ -29,7 +29,7 @@ try:
 except ImportError as _error:
     raise ImportError('the FastAPI adapter needs FastAPI: pip install "neto_async[fastapi]"') from _error
 
-__all__ = ["Lifespan", "Neto", "add_error_handlers", "get_neto", "neto_lifespan", "neto_named"]
+__all__ = ["ERROR_RESPONSES", "Lifespan", "Neto", "add_error_handlers", "get_neto", "neto_lifespan", "neto_named"]
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 """A lifespan of your own, with or without a state."""
@@ -45,18 +45,18 @@ def neto_lifespan(
     """
     Make a lifespan that opens a client, and drains it when the server shuts down.
 
-    The client is ``request.state.neto`` in requests, mounted applications included, and ``app.state.neto`` for the
-    rest, your own lifespan included. The server has ended its requests when draining begins: what is drained is what
-    their cancelled handlers, background tasks and imports left behind.
+    The client is ``request.state.neto`` in requests, mounted applications included, and ``app.state.neto`` elsewhere,
+    for example in your own lifespan. The server ends its requests before draining begins: what is drained was left by
+    cancelled handlers, background tasks and imports.
 
     Args:
-        make_client: Makes the client, once for each start of the application. What it raises ends the start.
-        name: The client's name in both states, in place of ``neto``; each store's client needs one of its own.
-        grace: Seconds for draining; what waits then is given up as certainly not sent. Keep it below what the machine
-            gives a stopping process (Kubernetes 30 s, ``docker stop`` 10 s, by default), less the time for requests.
-            Clients of several stores are drained one after the other.
-        lifespan: Your own, or one for another store; it runs inside ours, so that it can use the client from its first
-            line to its last.
+        make_client: Makes the client, once for each start of the application. If it raises, the start fails.
+        name: The client's name in both states; each store's client needs its own.
+        grace: Seconds for draining; what still waits then is certainly not sent. Keep it below the time that a stopping
+            process gets (by default 30 s in Kubernetes, 10 s for ``docker stop``), less the time for requests. Clients
+            of several stores are drained one after the other.
+        lifespan: Your own, or one for another store; it runs inside ours, so it can use the client from its first line
+            to its last.
     """
 
     @asynccontextmanager
@@ -80,11 +80,11 @@ def neto_lifespan(
 
 
 def neto_named(name: str) -> Callable[[HTTPConnection], AsyncNetoClient]:
-    """Make a dependency that hands out the client of that name, for an application with several stores."""
+    """Make a dependency that returns the client of that name, for an application with several stores."""
 
     def get_client(connection: HTTPConnection) -> AsyncNetoClient:
         """
-        Hand out the application's client.
+        Return the application's client.
 
         Raises:
             ConfigurationError: The application was not given `neto_lifespan`, or its server runs no lifespans.
@@ -98,10 +98,16 @@ def neto_named(name: str) -> Callable[[HTTPConnection], AsyncNetoClient]:
 
 
 get_neto: Callable[[HTTPConnection], AsyncNetoClient] = neto_named("neto")
-"""The dependency below `Neto`; name it in ``app.dependency_overrides`` to put another client in its place."""
+"""The dependency behind `Neto`; use it in ``app.dependency_overrides`` to replace the client."""
 
 Neto: TypeAlias = Annotated[AsyncNetoClient, Depends(get_neto)]
 """Annotate a parameter of a handler with it to get the client."""
+
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": titles, "content": {CONTENT_TYPE: {"schema": {"type": "object"}}}}
+    for status, titles in gateway_titles().items()
+}
+"""For ``responses=`` of a route that adds logs, so that OpenAPI lists 502, 503 and 504 too."""
 
 
 def add_error_handlers(app: FastAPI, *, show_messages: bool = False) -> None:
@@ -109,12 +115,12 @@ def add_error_handlers(app: FastAPI, *, show_messages: bool = False) -> None:
     Answer our errors with problem details (RFC 9457); your own handler for one of them goes first.
 
     422 invalid or refused · 503 certainly not saved, with Retry-After where the store gave one · 502 key refused ·
-    504 may have been saved, must not be sent again blindly · 500 wrongly set up, or a journal failed. A mounted
+    504 may have been saved, must not be sent again blindly · 500 not configured, or a journal failed. A mounted
     application needs its own. Once an answer has begun, Starlette breaks it off.
 
     Args:
         app: The application.
-        show_messages: Add Neto's own words to the answer for a refused log. They echo what was sent.
+        show_messages: Add Neto's own messages to the answer for a refused log. They echo what was sent.
     """
 
     async def answer(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - Starlette's form

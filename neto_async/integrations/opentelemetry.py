@@ -5,12 +5,12 @@ OpenTelemetry: a span for each call, linked to the spans its records come from, 
         instrument(neto)
 
 A call may carry the records of many callers, so its span is the child of none of them: it is a root, with a link to
-each span that was current where a record, or a run, was handed in. Names and attributes follow the semantic conventions
+each span that was current where a record, or a run, was submitted. Names and attributes follow the semantic conventions
 1.44.0 for HTTP clients (spans, ``http.client.request.duration``: stable; ``http.client.active_requests``,
 ``http.request.body.size``: in development), and borrow ``messaging.batch.message_count`` (in development) from those
 for messaging: https://opentelemetry.io/docs/specs/semconv/http/http-spans/, read 2026-11. What no convention knows
 begins with ``neto.``. No key, user name, text of a customer, context or word of Neto's is in any of it: the engine
-tells an observer none of them.
+passes an observer none of them.
 
 May import: client, outcomes, settings, wire, the API of OpenTelemetry. Needs the extra ``otel``.
 """
@@ -23,15 +23,16 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from neto_async._version import VERSION
 from neto_async.client import AsyncNetoClient
-from neto_async.outcomes import Attempt, Statistics
+from neto_async.outcomes import Attempt
+from neto_async.results import Statistics
 from neto_async.settings import API_PATH
 from neto_async.wire import VerdictKind
 
@@ -50,7 +51,6 @@ Attributes: TypeAlias = Mapping[str, str | int]
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
-SPAN_NAME = "POST AddCustomerLog"
 """The convention's "{method} {target}". All actions of the API have one path, so the action is the target."""
 
 MAX_LINKS = 128
@@ -62,7 +62,7 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.
 OUTCOMES = {"Added": "added", "Rejected": "rejected", "Invalid": "invalid", "NotSent": "not_sent", "Unknown": "unknown"}
 """The outcomes' names in `Statistics.unawaited`, and as its attributes."""
 
-WAITING_ON = ("slot", "quota", "pause", "probe")
+WAITING_ON = ("slot", "quota", "quota server", "pause", "probe")
 """What `Statistics.waiting_on` may say."""
 
 
@@ -88,7 +88,7 @@ def instrument(
     """
     server = _server(client.store_url)
     meters = _meters(meter_provider)
-    tracer = trace.get_tracer("neto_async", version("neto_async"), tracer_provider, SCHEMA_URL)
+    tracer = trace.get_tracer("neto_async", VERSION, tracer_provider, SCHEMA_URL)
     stop_observing = client.observe(_CallTracer(tracer, meters, server, client.store_url + API_PATH))
     source = _Source(server, client.statistics)
     meters.add(source)
@@ -134,13 +134,13 @@ class _CallTracer:
         current = trace.get_current_span().get_span_context()
         return current if current.is_valid else None
 
-    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int) -> Span:
+    def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int, action: str) -> Span:
         """Start a span and make it current, for what instruments the HTTP library and for log lines."""
         # Empty, and not the current one: the client may have been made in the course of some request.
         nobodys = Context()
         links, left_out = _links(origins, records)
         span = self.tracer.start_span(
-            SPAN_NAME,
+            f"POST {action}",
             context=nobodys,
             kind=SpanKind.CLIENT,
             links=links,
@@ -198,10 +198,10 @@ def _verdict_name(verdict: VerdictKind | None) -> str:
 
 
 def _error_type(attempt: Attempt, verdict: VerdictKind | None) -> str | None:
-    """Say what a call failed by: an error's class, an HTTP status, or what the answer meant; None where it added."""
+    """Say what a call failed by: an error's class, an HTTP status, or what the answer meant; None if by nothing."""
     if attempt.failure is not None:
         return attempt.failure
-    if verdict is VerdictKind.ADDED:
+    if verdict in {VerdictKind.ADDED, VerdictKind.UPDATED, VerdictKind.READ}:
         return None
     if attempt.status is not None and not 200 <= attempt.status < 300:  # noqa: PLR2004 - HTTP's own
         return str(attempt.status)
@@ -342,10 +342,10 @@ _MAKING = threading.Lock()
 
 
 def _meters(provider: MeterProvider | None) -> _Meters:
-    # The global provider may not be set yet: what stands for it is the module that will have it.
+    # The global provider may not be set yet: until then the module stands in for it.
     key = metrics if provider is None else provider
     with _MAKING:
         if key not in _ALL_METERS:
-            meter = metrics.get_meter("neto_async", version("neto_async"), provider, SCHEMA_URL)
+            meter = metrics.get_meter("neto_async", VERSION, provider, SCHEMA_URL)
             _ALL_METERS[key] = _Meters(meter)
         return _ALL_METERS[key]

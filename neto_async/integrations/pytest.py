@@ -7,7 +7,7 @@ pytest: a Neto store on loopback for tests of your own code, and time that needs
         neto_store.assert_each_once([{"notes": "Rang back."}])
 
 Installed with the package, so there is nothing to register. The fixtures are synchronous: they fit tests of any kind,
-under pytest-asyncio, anyio or neither. This module is imported in every run of pytest, so it imports what it stands on
+under pytest-asyncio, anyio or neither. This module is imported in every run of pytest, so it imports what it needs
 when a fixture is asked for. May import, in this way, testing and the time beside it; at once only errors.
 """
 
@@ -32,13 +32,15 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def _neto_time(monkeypatch: pytest.MonkeyPatch) -> NetoTime:
+def _neto_time() -> Iterator[NetoTime]:
     """Time that the test's stores and clients share. They always do: it must not matter which fixture comes first."""
-    from neto_async.integrations._hurry import NetoTime  # noqa: PLC0415 - see above
+    from neto_async.integrations._test_clock import NetoTime  # noqa: PLC0415 - see above
+    from neto_async.sending.clock import use_clock  # noqa: PLC0415
 
     shared = NetoTime()
-    monkeypatch.setattr("neto_async.client.Engine", shared.engine)
-    return shared
+    use_clock(shared)
+    yield shared
+    use_clock(None)
 
 
 @pytest.fixture
@@ -66,6 +68,8 @@ def make_neto_store(
             monkeypatch.setenv("NETO_STORE_URL", store.url)
             monkeypatch.setenv("NETO_USERNAME", store.username or "")
             monkeypatch.setenv("NETO_API_KEY", store.api_key)
+            for another_login in ("NETO_ACCESS_KEY", "NETO_SECRET_KEY"):
+                monkeypatch.delenv(another_login, raising=False)
             return store
 
         yield make
@@ -79,7 +83,7 @@ def neto_store(make_neto_store: Callable[..., NetoStore]) -> NetoStore:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Where a test with a store failed, tell of its calls, and end tracebacks where the client was called."""
+    """Where a test with a store failed, report its calls, and end tracebacks where the client was called."""
     if call.when != "call" or call.excinfo is None or STORES not in item.stash:
         return
     for store in item.stash[STORES]:

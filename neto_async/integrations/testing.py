@@ -19,25 +19,15 @@ from datetime import timezone
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from neto_async.importing.items import Item, read_item
-from neto_async.integrations._hurry import NetoTime
-from neto_async.sandbox import Call, NetoSandbox, SandboxRequest, SavedLog, faults
-from neto_async.sandbox.faults import Fault
+from neto_async.importing.items import SourceItem, read_item
+from neto_async.integrations._test_clock import NetoTime
+from neto_async.sandbox import Call, NetoSandbox, SandboxRequest, SavedLog
+from neto_async.sandbox.faults import FAULTS, Fault
 from neto_async.wire import Fields, fields_of
 
 __all__ = ["FAULTS", "NetoFaults", "NetoStore", "NetoTime"]
 
 T = TypeVar("T")
-
-FAULTS: Mapping[str, Fault] = {
-    "answer lost": faults.Reset(saves=True),
-    "call lost": faults.Reset(),
-    "server error": faults.Status(500, saves=True),
-    "rate limited": faults.TooManyCalls(60),
-    "key refused": faults.RefuseKey(),
-    "refused": faults.Refuse(),
-}
-"""The faults that have a plain name; `neto_async.sandbox.faults` has these and the rest as classes."""
 
 CALLS_SHOWN = 20
 """Newest calls that the report of a failed test shows."""
@@ -202,9 +192,9 @@ class NetoStore:
         except TimeoutError:
             raise TimeoutError(f"what was waited for did not come within {timeout:g} s: {self!r}") from None
 
-    def assert_each_once(self, logs: Iterable[Item]) -> None:
+    def assert_each_once(self, logs: Iterable[SourceItem]) -> None:
         """
-        Assert that each of these logs stands in the store once, and that no other does.
+        Assert that each of these logs is in the store once, and that no other is.
 
         Compared are the fields that at least one of them gives, as they are sent in UTC. A log that is given twice is
         expected twice. The text of the error names positions and ids, no contents.
@@ -213,7 +203,7 @@ class NetoStore:
             logs: What was to be added: logs, mappings, or (log, context) pairs, as for the client.
 
         Raises:
-            AssertionError: One is missing, stands there more often, or was not expected.
+            AssertionError: One is missing, is there more often, or was not expected.
             ValueError: One of ``logs`` is no valid log.
         """
         __tracebackhide__ = True
@@ -231,7 +221,7 @@ class NetoStore:
             raise AssertionError("\n".join(["the store does not hold each log once:", *problems]))
 
     def report(self) -> str:
-        """Tell of the newest calls, in numbers and words of ours, for the report of a failed test."""
+        """Describe the newest calls, in numbers and words of ours, for the report of a failed test."""
         calls, waiting = self.calls, self.sandbox.faults.waiting
         lines = [f"{self!r}"]
         lines += [f"({len(calls) - CALLS_SHOWN} earlier calls)"] if len(calls) > CALLS_SHOWN else []
@@ -252,7 +242,7 @@ def _fault(fault: Fault | str | None) -> Fault | None:
     return FAULTS[fault]
 
 
-def _fields_of(position: int, item: Item) -> Fields:
+def _fields_of(position: int, item: SourceItem) -> Fields:
     record, _, _, errors = read_item(item)
     if record is None:
         raise ValueError(f"logs[{position}] is no valid log: {'; '.join(errors)}")

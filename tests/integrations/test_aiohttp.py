@@ -98,7 +98,7 @@ async def test_a_client_that_cannot_be_made_ends_the_start(run_service):
 
 
 async def test_a_test_puts_its_own_client_in_place(store, own, serve_aiohttp):
-    """A test sets the key itself, in place of the context."""
+    """A test sets the key itself, instead of the context."""
     app = application()
     async with own() as neto:
         app[NETO] = neto
@@ -170,7 +170,7 @@ async def test_what_handlers_left_is_drained(store, own, serve_aiohttp):
 
 
 async def test_past_its_grace_a_client_says_what_it_leaves(store, own, serve_aiohttp, caplog):
-    """A call without an answer holds the shutdown for the grace alone, and is told of in the log."""
+    """A call without an answer holds the shutdown for the grace alone, and is notified of in the log."""
     store.faults.always(faults.Silence(saves=True))
     app = application(neto_context(own, grace=0.01))
     async with httpx.AsyncClient() as http:
@@ -180,8 +180,8 @@ async def test_past_its_grace_a_client_says_what_it_leaves(store, own, serve_aio
         with pytest.raises(httpx.TransportError):
             await asking
 
-    told = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "neto_async"]
-    assert told == [
+    said = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "neto_async"]
+    assert said == [
         (logging.WARNING, "closed with 1 records in calls that have not ended and 0 that were not sent"),
         (logging.WARNING, "a customer log ended as Unknown after its caller had been cancelled"),
     ]
@@ -221,10 +221,11 @@ async def test_sigterm_in_the_middle_of_single_adds(run_service, asked_to_stop):
 
 
 async def test_sigterm_with_a_store_that_does_not_answer(run_service, cut_off):
-    """Where neither the requests nor the drain get the time they need, the log tells of every record in doubt."""
+    """Where neither the requests nor the drain get the time they need, the log reports every record in doubt."""
     await cut_off(await run_service(SERVICE, PATIENCE="0.1", GRACE="0.1"), ends_with=0)
 
 
+@pytest.mark.thorough
 async def test_sigterm_with_the_time_that_the_page_asks_for(run_service, given_time):
     """Where requests get more time than their logs can take, each is answered with its fate, though no call was."""
-    await given_time(await run_service(SERVICE, WAIT="0.3"))
+    await given_time(await run_service(SERVICE, WAIT="2"))

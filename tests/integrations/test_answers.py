@@ -55,9 +55,9 @@ def answers(own, serve_fastapi, serve_aiohttp):
             serve_aiohttp(with_aiohttp(**settings)) as two,
             httpx.AsyncClient() as http,
         ):
-            return [told(await http.post(url, json=log)) for url in (one, two)]
+            return [reported(await http.post(url, json=log)) for url in (one, two)]
 
-    def told(answer):
+    def reported(answer):
         content_type = answer.headers["Content-Type"].partition(";")[0]
         return answer.status_code, answer.headers.get("Retry-After"), content_type, answer.json()
 
@@ -100,7 +100,7 @@ async def test_both_add(store, answers):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-async def test_netos_words_are_told_only_where_asked_for(store, answers, asked):
+async def test_netos_words_are_reported_only_where_asked_for(store, answers, asked):
     """What Neto said, which may echo a customer's text, is in the answer only with `show_messages`."""
     store.faults.next(faults.Refuse("CANARY"), faults.Refuse("CANARY"))
     for *_, body in await answers({"Notes": "a"}, show_messages=asked):
@@ -109,12 +109,12 @@ async def test_netos_words_are_told_only_where_asked_for(store, answers, asked):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_has_its_answer(kind):
-    """Each error has a type and a title of its own, a status of 422 or 5xx, and not a word of the error's text."""
+    """Each error has a type and a title of its own, a status of 409, 422 or 5xx, and not a word of the error's text."""
     body = problem_for(make(kind)).body
     others = [problem_for(make(other)).body for other in KINDS if other is not kind]
     assert body["type"] not in {other["type"] for other in others}
     assert body["title"] not in {other["title"] for other in others}
-    assert body["status"] in {422, 500, 502, 503, 504}
+    assert body["status"] in {409, 422, 500, 502, 503, 504}
     assert "CANARY" not in str({name: text for name, text in body.items() if name != "errors"})
 
 
@@ -133,16 +133,24 @@ def test_an_error_of_your_own_is_answered_as_the_nearest_above_it():
     """A subclass of one of our errors has that one's answer."""
 
     class MineError(AuthenticationError):
-        """A refused key, told apart."""
+        """A refused key, reported apart."""
 
     assert problem_for(AuthenticationError("x")) == problem_for(MineError("x"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_no_log_is_concerned_nothing_is_said_of_sending_it_again(kind):
-    """`fate` and `safe_to_resend` stand in an answer together or not at all: a broken import's rows are not "safe"."""
+    """`fate` and `safe_to_resend` are in an answer together or not at all: a broken import's rows are not "safe"."""
     body = problem_for(make(kind)).body
-    of_a_log = kind not in (errors.ConfigurationError, errors.JournalError, NetoError)
+    of_a_log = kind not in (
+        errors.BulkSourceError,
+        errors.ConfigurationError,
+        errors.JournalError,
+        errors.JournalInUseError,
+        errors.ReadError,
+        errors.SourceError,
+        NetoError,
+    )
     assert (of_a_log, of_a_log) == ("fate" in body, "safe_to_resend" in body)
 
 
@@ -163,7 +171,7 @@ def test_a_refusal_without_its_fate_has_no_messages():
     """An error that a program raised itself, without an outcome, is answered all the same."""
     assert "messages" not in problem_for(RejectedError("x"), show_messages=True).body
     fate = Rejected(index=0, record=None, messages=("no",))
-    assert ["no"] == problem_for(RejectedError("x", fate=fate), show_messages=True).body["messages"]
+    assert ["no"] == problem_for(RejectedError("x", outcome=fate), show_messages=True).body["messages"]
 
 
 @pytest.mark.parametrize("name", ["fastapi", "aiohttp"])

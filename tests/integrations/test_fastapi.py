@@ -45,7 +45,7 @@ async def test_many_requests_share_few_calls(store, own, serve_fastapi):
 
 
 async def test_your_lifespan_runs_inside_ours(store, own, serve_fastapi):
-    """Your lifespan can use the client from its first line to its last, and its state stands beside the client's."""
+    """Your lifespan can use the client from its first line to its last, and its state is beside the client's."""
 
     @asynccontextmanager
     async def mine(app: FastAPI) -> AsyncIterator[dict[str, str]]:
@@ -107,7 +107,7 @@ async def start(app: FastAPI) -> None:
 
 
 async def test_a_mounted_application_has_the_client(store, own, serve_fastapi):
-    """An application mounted into another gets the client of the outer one, and answers errors if it is told to."""
+    """An application mounted into another gets the client of the outer one, and answers errors if it is asked to."""
     outer = FastAPI(lifespan=neto_lifespan(own))
     outer.mount("/inner", application())
     store.faults.next(None, faults.RefuseKey())
@@ -215,7 +215,7 @@ async def test_what_background_tasks_left_is_drained(store, own, serve_fastapi):
 
 
 async def test_past_its_grace_a_client_says_what_it_leaves(store, own, serve_fastapi, caplog):
-    """A call without an answer holds the shutdown for the grace alone, and is told of in the log."""
+    """A call without an answer holds the shutdown for the grace alone, and is notified of in the log."""
     store.faults.always(faults.Silence(saves=True))
     app = application(neto_lifespan(own, grace=0.01))
     async with serve_fastapi(app, timeout_graceful_shutdown=0) as url, httpx.AsyncClient(base_url=url) as http:
@@ -224,8 +224,8 @@ async def test_past_its_grace_a_client_says_what_it_leaves(store, own, serve_fas
 
     await asyncio.wait({asking})
     assert asking.exception() or asking.result().status_code == 500
-    told = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "neto_async"]
-    assert told == [
+    said = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "neto_async"]
+    assert said == [
         (logging.WARNING, "closed with 1 records in calls that have not ended and 0 that were not sent"),
         (logging.WARNING, "a customer log ended as Unknown after its caller had been cancelled"),
     ]
@@ -268,11 +268,12 @@ async def test_sigterm_in_the_middle_of_single_adds(run_service, asked_to_stop):
     await asked_to_stop(await run_service(SERVICE), ends_with=-signal.SIGTERM)
 
 
+@pytest.mark.thorough
 async def test_sigterm_with_a_store_that_does_not_answer(run_service, cut_off):
-    """Where neither the requests nor the drain get the time they need, the log tells of every record in doubt."""
+    """Where neither the requests nor the drain get the time they need, the log reports every record in doubt."""
     await cut_off(await run_service(SERVICE, PATIENCE="0", GRACE="0.1"), ends_with=-signal.SIGTERM)
 
 
 async def test_sigterm_with_the_time_that_the_page_asks_for(run_service, given_time):
     """Where requests get more time than their logs can take, each is answered with its fate, though no call was."""
-    await given_time(await run_service(SERVICE, WAIT="0.3"))
+    await given_time(await run_service(SERVICE, WAIT="2"))

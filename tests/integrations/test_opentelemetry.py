@@ -32,7 +32,7 @@ from neto_async.sandbox import NetoSandbox, faults
 
 @define
 class Telemetry:
-    """Providers of the test's own, and what they were told."""
+    """Providers of the test's own, and what they learned."""
 
     spans: InMemorySpanExporter = field(factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(factory=InMemoryMetricReader)
@@ -52,7 +52,7 @@ class Telemetry:
             return await work
 
     def calls(self) -> list[ReadableSpan]:
-        return [span for span in self.spans.get_finished_spans() if span.name == opentelemetry.SPAN_NAME]
+        return [span for span in self.spans.get_finished_spans() if span.name == "POST AddCustomerLog"]
 
     def linked(self) -> list[dict[str, int]]:
         """Give, for each call, the names of the spans it is linked to, with the records that each link counts."""
@@ -75,12 +75,12 @@ class Telemetry:
         return {key: point.value for key, point in self.points().get(name, {}).items() if point.value}
 
 
-def told(point: Any) -> str:
+def said(point: Any) -> str:
     return " ".join(str(value) for name, value in point.attributes.items() if not name.startswith("server."))
 
 
 def collapsed(points: Any) -> dict[str, Any]:
-    named = {told(point): point for point in points}
+    named = {said(point): point for point in points}
     assert len(named) == len(points)  # one store a test
     return named
 
@@ -192,7 +192,7 @@ async def test_links_are_capped_and_the_rest_is_counted(store, connect, telemetr
 
 
 @pytest.mark.parametrize("watched", [False, True])
-async def test_records_handed_in_before_are_linked_to_nothing(store, connect, telemetry, watched):
+async def test_records_submitted_before_are_linked_to_nothing(store, connect, telemetry, watched):
     """A record that waited already when its client was instrumented goes with a call that has no link for it."""
     neto = await connect(store)
     detach = neto.observe(Other()) if watched else None
@@ -211,6 +211,11 @@ class Other:
 
     def handed_in(self) -> str:
         return "something else"
+
+    def began(self, *_: object) -> None:
+        """Take down nothing."""
+
+    ended = began
 
 
 @pytest.mark.parametrize(
@@ -231,7 +236,7 @@ class Other:
         (faults.Reset(saves=True), ("unknown", None, "ReadError")),
     ],
 )
-async def test_each_end_of_a_call_is_told_by_facts(store, connect, telemetry, fault, facts):
+async def test_each_end_of_a_call_is_reported_by_facts(store, connect, telemetry, fault, facts):
     """A span says what the answer meant, its HTTP status and what the call failed by, and is an error where it did."""
     if fault is not None:
         store.faults.always(fault)
@@ -244,7 +249,7 @@ async def test_each_end_of_a_call_is_told_by_facts(store, connect, telemetry, fa
     assert_ended(telemetry.calls()[0], facts)
 
 
-async def test_a_call_that_never_left_is_told_by_facts(connect, telemetry, closed_port):
+async def test_a_call_that_never_left_is_reported_by_facts(connect, telemetry, closed_port):
     """Each attempt to reach a store that can't be reached is a span of its own, which says that nothing left."""
     neto, idle = [await connect.enter(AsyncNetoClient(closed_port, api_key="key", give_up_after=0.3)) for _ in range(2)]
     telemetry.watch(neto)
@@ -290,7 +295,7 @@ async def test_a_cancelled_callers_call_ends_its_span(store, connect, telemetry)
 
 
 class Held(faults.Fault):
-    """Does the store's work, and answers when it is told to."""
+    """Does the store's work, and answers when it is asked to."""
 
     def __init__(self, arrived: asyncio.Event, release: asyncio.Event) -> None:
         object.__setattr__(self, "arrived", arrived)
@@ -366,7 +371,7 @@ async def test_a_processor_that_raises_harms_no_record(store, connect, telemetry
 
 
 async def test_the_counts_of_statistics_are_metrics(store, connect, telemetry):
-    """Every count that `statistics` gives stands in a metric, with the store's address."""
+    """Every count that `statistics` gives is in a metric, with the store's address."""
     store.refuse_when(lambda fields: fields["Notes"] == "poison")
     neto = await connect(store)
     telemetry.watch(neto)
@@ -456,7 +461,7 @@ async def test_clients_of_one_store_are_added_up(store, connect, telemetry, capl
         ("http://[::1]:8080", ("::1", 8080)),
     ],
 )
-def test_the_server_is_told_as_the_conventions_want_it(telemetry, url, server):
+def test_the_server_is_reported_as_the_conventions_want_it(telemetry, url, server):
     """Host and port stand apart, the port also where the address leaves it out."""
     telemetry.watch(AsyncNetoClient(url, api_key="key"))
 
@@ -541,7 +546,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [None, faults.Refuse("CANARY"), faults.Reset(saves=True), faults.RefuseKey()])
-async def test_nothing_secret_is_told(telemetry, fault):
+async def test_nothing_secret_is_reported(telemetry, fault):
     """Neither key, user name, text, context nor a word of the store's is in a span or a metric, whatever happens."""
     async with NetoSandbox(username="CANARY-user", api_key="CANARY-key") as store:
         if fault is not None:

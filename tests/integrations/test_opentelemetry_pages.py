@@ -43,7 +43,7 @@ def logged() -> set[tuple[str, str]]:
 
 
 def test_the_page_lists_every_line_that_is_logged():
-    """Level and text of each line in the code stand in a row of the table, and no row tells of another."""
+    """Level and text of each line in the code are in a row of the table, and no row names another."""
     rows = re.findall(r"^\| ([A-Z]+) \| `(.+?)` \|", page("logging"), re.MULTILINE)
     assert logged() == set(rows)
     assert len(rows) == len(set(rows))

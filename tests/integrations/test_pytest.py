@@ -33,8 +33,8 @@ LOG = {"notes": "Rang back."}
 
 def test_the_environment_leads_to_the_store(neto_store):
     """What a client is made from leads to neto_store, and nowhere else."""
-    told = (os.environ["NETO_STORE_URL"], os.environ["NETO_USERNAME"], os.environ["NETO_API_KEY"])
-    assert (neto_store.url, neto_store.username, neto_store.api_key) == told
+    said = (os.environ["NETO_STORE_URL"], os.environ["NETO_USERNAME"], os.environ["NETO_API_KEY"])
+    assert (neto_store.url, neto_store.username, neto_store.api_key) == said
 
 
 async def test_the_environment_leads_to_the_newest_store(neto_store, make_neto_store):
@@ -45,6 +45,16 @@ async def test_the_environment_leads_to_the_newest_store(neto_store, make_neto_s
         await neto.add_customer_log(LOG)
     newer.assert_each_once([LOG])
     neto_store.assert_each_once([])
+
+
+async def test_the_environment_has_one_login(make_neto_store, monkeypatch):
+    """The keys of an add-on that a developer has in the environment do not stand beside the store's."""
+    monkeypatch.setenv("NETO_ACCESS_KEY", "a")
+    monkeypatch.setenv("NETO_SECRET_KEY", "b")
+    store = make_neto_store()
+    async with AsyncNetoClient.from_env() as neto:
+        await neto.add_customer_log(LOG)
+    store.assert_each_once([LOG])
 
 
 # --- Faults --------------------------------------------------------------------------------------------------------
@@ -101,7 +111,7 @@ async def test_faults_by_rule_and_for_ever(neto_store):
 
 
 @pytest.mark.parametrize("name", ["", "Refused", "no answer"])
-def test_an_unknown_name_is_told_those_that_there_are(neto_store, name):
+def test_an_unknown_name_is_answered_with_those_that_there_are(neto_store, name):
     """A name that is none of the table's is refused where it is given, with the table."""
     for give in (neto_store.faults.next, neto_store.faults.always):
         with pytest.raises(ValueError, match=r"'answer lost', 'call lost', .* 'refused'"):
@@ -146,7 +156,7 @@ async def test_a_shared_store_is_emptied(neto_store):
     assert 1 == len(neto_store.calls)
 
 
-async def test_waiting_until_something_stands_in_the_store(neto_store):
+async def test_waiting_until_something_is_in_the_store(neto_store):
     """What a background task adds is waited for without sleeping; the condition may ask the store itself."""
     async with AsyncNetoClient.from_env() as neto:
         background = asyncio.create_task(neto.add_customer_logs([LOG] * 3))
@@ -243,16 +253,16 @@ def test_what_is_called_in_the_stores_thread_raises_in_the_tests(neto_store):
     ],
 )
 async def test_each_once(neto_store, given, problems):
-    """What is missing, too many or not expected is told by position and id, in any order of the logs."""
+    """What is missing, too many or not expected is reported by position and id, in any order of the logs."""
     async with AsyncNetoClient.from_env() as neto:
         await neto.add_customer_logs([{"notes": notes} for notes in ("a", "b", "b")])
 
-    told = []
+    said = []
     try:
         neto_store.assert_each_once({"notes": notes} for notes in given)
     except AssertionError as error:
-        told = str(error).splitlines()
-    assert (["the store does not hold each log once:", *problems] if problems else []) == told
+        said = str(error).splitlines()
+    assert (["the store does not hold each log once:", *problems] if problems else []) == said
 
 
 async def test_logs_are_compared_as_they_are_sent(neto_store):
@@ -272,7 +282,7 @@ async def test_logs_are_compared_as_they_are_sent(neto_store):
 
 
 def test_an_expected_log_must_be_a_log(neto_store):
-    """A log that no client would send is the test's mistake, told without its text."""
+    """A log that no client would send is the test's mistake, said without its text."""
     with pytest.raises(ValueError, match=r"logs\[1\] is no valid log: status: ") as raised:
         neto_store.assert_each_once([LOG, {"status": "CANARY"}])
     assert "CANARY" not in str(raised.value)
@@ -281,7 +291,7 @@ def test_an_expected_log_must_be_a_log(neto_store):
 # --- The report ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_report_tells_of_the_newest_calls(neto_store):
+async def test_the_report_lists_the_newest_calls(neto_store):
     """Numbers, what became of the newest calls, faults that were met and not met; no text of a log."""
     neto_store.faults.next(*[None] * 23, "answer lost", "refused")
     async with AsyncNetoClient.from_env() as neto:
@@ -290,8 +300,8 @@ async def test_the_report_tells_of_the_newest_calls(neto_store):
         one, other = (neto.add_customer_log({"notes": "CANARY"}) for _ in range(2))
         await asyncio.gather(one, other, return_exceptions=True)
 
-    told = neto_store.report().splitlines()
-    assert [f"<NetoStore at {neto_store.url}: 25 logs, 24 calls>", "(4 earlier calls)"] == told[:2]
-    assert ["call 5: 1 records, 1 saved, Success"] == told[2:3]
-    assert ["call 24: 2 records, 2 saved, reset (fault: Reset after saving)", "1 faults wait for a call"] == told[-2:]
-    assert "CANARY" not in "".join(told)
+    said = neto_store.report().splitlines()
+    assert [f"<NetoStore at {neto_store.url}: 25 logs, 24 calls>", "(4 earlier calls)"] == said[:2]
+    assert ["call 5: 1 records, 1 saved, Success"] == said[2:3]
+    assert ["call 24: 2 records, 2 saved, reset (fault: Reset after saving)", "1 faults wait for a call"] == said[-2:]
+    assert "CANARY" not in "".join(said)

@@ -22,11 +22,8 @@ TESTS = sum(text.count("def test_") for text in FILES.values())
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+def run(pytester: pytest.Pytester):
     """Run the page's tests on its module, or on another; every warning is an error."""
-    # What one run compiles the next ones read, also where a checkout may be run without leaving compiled files.
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def run_on(module: str, *arguments: str) -> pytest.RunResult:
         pytester.makeini("[pytest]")  # or the settings of a folder above would count
@@ -43,17 +40,29 @@ def test_the_pages_tests_pass(run):
     run(FILES["calls.py"]).assert_outcomes(passed=TESTS)
 
 
+def test_the_test_on_the_page_on_fastapi_passes(pytester):
+    """The service that the page begins with passes the test that it ends with."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "fastapi.md").read_text(encoding="utf-8")
+    blocks = re.findall(r'^```python(?: title="test_service.py")?\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    pytester.makeini("[pytest]")
+    pytester.makepyfile(service=blocks[0], test_service=blocks[-1])
+    loops = ("-o", "asyncio_default_fixture_loop_scope=function")
+    pytester.runpytest_subprocess("-W", "error", *loops).assert_outcomes(passed=1)
+
+
+@pytest.mark.thorough
 def test_the_pages_tests_find_what_they_are_for(run):
     """An integration that tries again whatever went wrong adds twice, and the report says so as on the page."""
     doubt = 'return "look in the store"'
     again = f"await neto.add_customer_log(as_log(call))\n        {doubt}"
     result = run(FILES["calls.py"].replace(doubt, again))
     result.assert_outcomes(passed=TESTS - 1, failed=1)
-    told = [re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8765", line) for line in result.outlines]
+    said = [re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8765", line) for line in result.outlines]
     for part in REPORT.split("...\n"):
-        assert part in "\n".join([*told, ""])
+        assert part in "\n".join([*said, ""])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [

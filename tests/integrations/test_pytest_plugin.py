@@ -63,11 +63,8 @@ def test_that_fails(neto_store, make_neto_store):
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+def run(pytester: pytest.Pytester):
     """Run pytest on a file in a process of its own, where every warning is an error: nothing may be left open."""
-    # What one run compiles the next ones read, also where a checkout may be run without leaving compiled files.
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def run_on(*parts: str, arguments: tuple[str, ...] = NO_LOOPS) -> pytest.RunResult:
         pytester.makeini("[pytest]")  # or the settings of a folder above would count
@@ -80,11 +77,15 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_fac
 @pytest.mark.parametrize(
     ("marks", "arguments"),
     [
-        ("pytestmark = pytest.mark.asyncio", (*ASYNCIO, "asyncio_mode=strict")),
-        ("", (*ASYNCIO, "asyncio_mode=auto")),
-        ("pytestmark = pytest.mark.anyio\nanyio_backend = pytest.fixture(lambda: 'asyncio')", ("-p", "no:asyncio")),
+        pytest.param("pytestmark = pytest.mark.asyncio", (*ASYNCIO, "asyncio_mode=strict"), id="asyncio"),
+        pytest.param("", (*ASYNCIO, "asyncio_mode=auto"), id="asyncio-auto", marks=pytest.mark.thorough),
+        pytest.param(
+            "pytestmark = pytest.mark.anyio\nanyio_backend = pytest.fixture(lambda: 'asyncio')",
+            ("-p", "no:asyncio"),
+            id="anyio",
+            marks=pytest.mark.thorough,
+        ),
     ],
-    ids=["asyncio", "asyncio-auto", "anyio"],
 )
 def test_the_three_cases_under_each_plugin(run, marks, arguments):
     """Doubt, a pause and a refused key are tested alike, whoever runs the loop."""
@@ -106,24 +107,23 @@ def test_without_a_plugin_for_loops(run):
 
 
 def test_nothing_outlives_its_test(run):
-    """The environment, the client's engine and the store's thread are as they were when the test has ended."""
+    """The environment, the clock of clients and the store's thread are as they were when the test has ended."""
     result = run(
         """
         import os
         import threading
 
-        from neto_async import client
-        from neto_async.sending.engine import Engine
+        from neto_async.sending.clock import clock_in_use
 
         def test_one(neto_store, make_neto_store, neto_time):
             make_neto_store()
             assert threading.active_count() == 3
-            assert client.Engine is not Engine
+            assert clock_in_use() is not None
 
         def test_two():
             assert "NETO_STORE_URL" not in os.environ
             assert threading.active_count() == 1
-            assert client.Engine is Engine
+            assert clock_in_use() is None
         """
     )
     result.assert_outcomes(passed=2)
@@ -144,8 +144,8 @@ def test_a_failed_test_shows_what_the_stores_saw(run):
             "<NetoStore at http://127.0.0.1:*: 0 logs, 0 calls>",
         ]
     )
-    told = [line for line in result.outlines if not line.startswith((">", " "))]  # the rest is the test's own source
-    assert "CANARY" not in "".join(told)
+    said = [line for line in result.outlines if not line.startswith((">", " "))]  # the rest is the test's own source
+    assert "CANARY" not in "".join(said)
 
 
 UNCAUGHT = """
@@ -187,22 +187,23 @@ def test_an_uncaught_error_shows_neither_text_nor_key(run):
     assert "CANARY-" not in "".join(result.outlines)
 
 
+@pytest.mark.thorough
 def test_the_whole_traceback_is_there_for_who_asks(run):
     """With --full-trace frames of ours are shown, and so they are in errors that are not ours."""
-    told = "\n".join(run(APP, UNCAUGHT, arguments=(*NO_LOOPS, "--full-trace", "-k", "refused")).outlines)
-    assert "CANARY-TEXT" in told
-    told = "\n".join(run(APP, "def test(neto_store):\n    neto_store.call(lambda: 1 / 0)").outlines)
-    assert "return asyncio.run_coroutine_threadsafe(" in told
+    said = "\n".join(run(APP, UNCAUGHT, arguments=(*NO_LOOPS, "--full-trace", "-k", "refused")).outlines)
+    assert "CANARY-TEXT" in said
+    said = "\n".join(run(APP, "def test(neto_store):\n    neto_store.call(lambda: 1 / 0)").outlines)
+    assert "return asyncio.run_coroutine_threadsafe(" in said
 
 
 def test_a_passed_test_shows_nothing(run):
-    """What the stores saw is told of failures alone."""
+    """What the stores saw is notified of failures alone."""
     result = run("def test_one(neto_store):\n    pass", arguments=(*NO_LOOPS, "-rA"))
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*NetoStore*")
 
 
-def test_a_missing_extra_is_told_in_a_sentence(run, pytester):
+def test_a_missing_extra_is_reported_in_a_sentence(run, pytester):
     """Without aiohttp a test that asks for a store is an error of one sentence, and the others run."""
     pytester.makeconftest("import sys; sys.modules['aiohttp'] = None")
     result = run(

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from neto_async import AsyncNetoClient, AuthenticationError, NotSentError, OutcomeUnknownError
 from neto_async.integrations.testing import NetoStore
 from neto_async.sandbox import faults
+from neto_async.sending.waiting import wait_through_cancellation
 
 if not entry_points(group="pytest11", name="neto_async"):  # pragma: no cover
     pytest.skip("the project was installed before it had a plugin: install it again", allow_module_level=True)
@@ -132,14 +133,14 @@ async def test_a_record_beside_a_slow_call_is_given_its_time(neto_store, neto_ti
 
 
 class Deaf(httpx.AsyncBaseTransport):
-    """Takes a call and heeds no deadline."""
+    """Takes a call and heeds neither deadline nor cancellation."""
 
     def __init__(self) -> None:
         self.end = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
-        await self.end.wait()
+        await wait_through_cancellation(self.end.wait())
         raise httpx.ReadError("ended")
 
 
@@ -263,11 +264,11 @@ def test_a_loop_that_is_gone_holds_up_nobody(neto_store, neto_time):
 async def test_nobody_lends_a_timer_their_context(neto_time):
     """What a timer calls runs in the context it was set in, whoever skips; several run in the order of their times."""
     where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
-    told = []
+    said = []
     done = asyncio.Event()
 
     def tell(number: int) -> None:
-        told.append((number, where.get()))
+        said.append((number, where.get()))
 
     where.set("set here")
     now = neto_time.monotonic()
@@ -277,4 +278,4 @@ async def test_nobody_lends_a_timer_their_context(neto_time):
     where.set("skipped here")
     contextvars.Context().run(neto_time.skip, 60)
     await done.wait()
-    assert [(number, "set here") for number in (10, 20, 30, 60.01)] == told
+    assert [(number, "set here") for number in (10, 20, 30, 60.01)] == said

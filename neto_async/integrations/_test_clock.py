@@ -1,5 +1,5 @@
 """
-Time that hurries through waiting, for tests. May import: sending, settings.
+Time that hurries through waiting, for tests. May import: sending.
 
 A client waits for two kinds of things. What the network does takes its own time, and goes on doing so: a call's
 deadline is in the event loop's time, which nothing here touches. What the client waits for by itself (a pause that the
@@ -15,14 +15,13 @@ import asyncio
 import contextvars
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 
-from neto_async.sending.engine import Engine
-from neto_async.sending.exchange import Transport
-from neto_async.settings import Settings
+from neto_async.sending.clock import Clock
 
 __all__ = ["NetoTime"]
 
@@ -30,7 +29,7 @@ WAITS = {"pause", "probe", "quota"}
 """What a client can wait for that is nothing but time; the fourth is a slot, which a call gives back."""
 
 
-class NetoTime:
+class NetoTime(Clock):
     """
     The time of the clients and stores of one test, in any threads. It is the machine's until something is skipped.
 
@@ -42,7 +41,8 @@ class NetoTime:
     def __init__(self) -> None:
         self.skipped: float = 0.0
         self._hurried = False
-        self._engines: list[_Watched] = []
+        # Of each client: its calls under way, and what its next call waits for.
+        self._clients: weakref.WeakKeyDictionary[object, tuple[int, str | None]] = weakref.WeakKeyDictionary()
         self.timers: set[_Timer] = set()  # those that are neither over nor cancelled
         self._lock = threading.RLock()  # held for a moment, and never while anything is waited for
 
@@ -63,9 +63,9 @@ class NetoTime:
     def look(self) -> None:
         """Skip to the next timer, if there is nothing else to wait for."""
         with self._lock:
-            calls = sum(engine.under_way for engine in self._engines)
-            waits = {engine.statistics().waiting_on for engine in self._engines}
-            if calls or not self._hurried or waits.isdisjoint(WAITS):
+            clients = list(self._clients.values())
+            waits = {waiting_on for _, waiting_on in clients}
+            if any(calls for calls, _ in clients) or not self._hurried or waits.isdisjoint(WAITS):
                 return
             self.timers -= {timer for timer in tuple(self.timers) if timer.loop.is_closed()}
             seconds = min((timer.when for timer in tuple(self.timers)), default=0.0) - self.monotonic()
@@ -83,12 +83,6 @@ class NetoTime:
             if timer.loop is loop:
                 timer.arm_again()
 
-    def engine(self, settings: Settings, transport: Transport) -> Engine:
-        """Make the engine of a client that lives in this time."""
-        engine = _Watched(settings, transport, self)
-        self._engines.append(engine)
-        return engine
-
     # -- what an engine asks of its clock -------------------------------------------------------------------------
 
     def monotonic(self) -> float:
@@ -96,29 +90,18 @@ class NetoTime:
         return time.monotonic() + self.skipped
 
     def utcnow(self) -> datetime:
-        """Give the machine's time of day: a date that a test puts into Retry-After is reckoned from it."""
+        """Give the machine's time of day: a date that a test puts into Retry-After is compared with it."""
         return datetime.now(timezone.utc)
+
+    def decided(self, client: object, *, calls: int, waiting_on: str | None) -> None:
+        """Look, in the next turn of the client's loop, whether there is nothing left but to wait."""
+        with self._lock:
+            self._clients[client] = (calls, waiting_on)
+        asyncio.get_running_loop().call_soon(self.look)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> _Timer:
         """Call back once `monotonic` has come to ``when``."""
         return _Timer(self, when, partial(callback, *args))
-
-
-class _Watched(Engine):
-    """An engine that has its time looked at in the turn after any in which it may have come to wait."""
-
-    def __init__(self, settings: Settings, transport: Transport, shared: NetoTime) -> None:
-        super().__init__(settings, transport, clock=shared)
-        self._shared = shared
-
-    @property
-    def under_way(self) -> int:
-        """Calls that have not ended, those that were left to themselves included."""
-        return len(self._tasks)
-
-    def _pump(self) -> None:
-        super()._pump()
-        asyncio.get_running_loop().call_soon(self._shared.look)
 
 
 class _Timer:
@@ -128,19 +111,21 @@ class _Timer:
         self.when: float = when
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._shared = shared
+        self._due = False  # its callback runs
         self._callback = callback
         self._context = contextvars.copy_context()  # whoever skips must not lend it theirs
-        shared.timers.add(self)  # before its time is reckoned: another thread may skip at any moment
+        shared.timers.add(self)  # before its time is calculated: another thread may skip at any moment
         self._handle = self._left_with_loop()
 
     def arm_again(self) -> None:
-        """Reckon what remains of its time anew."""
+        """Calculate what remains of its time again."""
         self._handle.cancel()
         self._handle = self._left_with_loop()
 
     def cancel(self) -> None:
         """Forget the callback."""
-        self._shared.timers.discard(self)
+        if not self._due:
+            self._shared.timers.discard(self)
         self._handle.cancel()
 
     def _left_with_loop(self) -> asyncio.Handle:
@@ -150,6 +135,10 @@ class _Timer:
         return self.loop.call_soon(self._run_out, context=self._context)  # those that are due keep their order
 
     def _run_out(self) -> None:
-        self._shared.timers.discard(self)
-        self._callback()
+        # Until the callback has decided something, nothing is skipped: a timer that is due keeps it so.
+        self._due = True
+        try:
+            self._callback()
+        finally:
+            self._shared.timers.discard(self)
         self.loop.call_soon(self._shared.look)

@@ -1,0 +1,36 @@
+"""A quota on a client of the program's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from neto_async.integrations.redis import RedisQuota
+
+
+class Pool:
+    """Connections that nobody but their owner may close."""
+
+    async def disconnect(self) -> None:
+        raise AssertionError("these connections are the program's")
+
+
+class Away:
+    """A client whose server can't be reached."""
+
+    connection_pool = Pool()
+
+    def register_script(self, _text):
+        async def step(**_):
+            raise ConnectionError
+
+        return step
+
+
+@pytest.mark.usefixtures("caplog")
+async def test_a_failure_leaves_the_connections_of_a_given_client():
+    """Where the server is away the quota closes what is its own, and nothing else."""
+    quota = RedisQuota(Away(), calls_per_minute=60)
+    quota.attach(lambda: None, store_url="http://127.0.0.1", timeout=1.0)
+    await quota._step()
+    assert "quota server" == quota.waiting_on
+    await quota.aclose()
