@@ -1,101 +1,66 @@
-# ruff: noqa: D301, FBT001 (click hands flags over as they come, and reads \b in a docstring as "don't wrap")
-"""
-The command's words, and what each does. May import: all of the package.
-
-Exit codes, the largest that applies: 0 all added, 1 wrong use, 2 some rejected or invalid, 3 some unknown, 4 stopped
-before the end.
-"""
+# ruff: noqa: D301, FBT001 (click passes flags by position, and reads \b in a docstring as "don't wrap")
+"""The command's words and options. May import: the rest of the command's files, files, mapping, journals, errors."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import shlex
-import signal
 import sys
-import time
-from collections.abc import Collection, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from attrs import asdict, define, evolve, frozen
+from attrs import evolve
 
-from neto_async.cli.screen import OutputError, Screen
-from neto_async.client import AsyncNetoClient
+from neto_async.cli.exit_codes import STOPPED, WRONG_USE
+from neto_async.cli.import_flow import ImportOptions, import_file, readable
+from neto_async.cli.journal_lists import holder_of, prune_all, show_all, summary_in_json
+from neto_async.cli.journal_places import DatabaseUrl, JournalPlace, journal_at, journal_place
+from neto_async.cli.option_groups import GroupedCommand, option, together
+from neto_async.cli.output import OutputError, complain, guard_streams, write_json
+from neto_async.cli.sandbox_store import serve
+from neto_async.cli.screen import Screen
+from neto_async.cli.settle_flow import SettleOptions, settle_file
 from neto_async.errors import ConfigurationError, NetoError
-from neto_async.importing.files import RowFile, open_binary, open_rows
-from neto_async.importing.journal_sqlite import JournalSummary, SqliteJournal
-from neto_async.importing.mapping import ColumnMapping, field_named
-from neto_async.importing.mapping_times import checked_format, zone_named
-from neto_async.importing.plan import LogSource, Plan, make_plan
-from neto_async.importing.reports import Reports
-from neto_async.importing.resuming import check_source
-from neto_async.importing.run import ImportRun
-from neto_async.outcomes import Added, ImportProgress, NotSent, NotSentCause, Statistics, Unknown
-from neto_async.settings import Settings, credentials_from_env
-
-if TYPE_CHECKING:
-    from neto_async.sandbox import NetoSandbox
+from neto_async.files.opening import RowFile, open_binary, open_rows
+from neto_async.files.options import CELL_OPTIONS, FILE_OPTIONS
+from neto_async.journals.marking import checked_form
+from neto_async.mapping.columns import ColumnMapping, field_named
+from neto_async.mapping.times import checked_format, zone_named
+from neto_async.settings import SETTLE_AFTER
 
 __all__ = ["run"]
-
-WRONG_USE = 1
-SOME_REFUSED = 2
-SOME_UNKNOWN = 3
-STOPPED = 4
-
-STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What a person, a supervisor and a terminal that closes send."""
-
-MOST_DOUBTS = 3
-"""Reasons for doubt that a summary tells; the report has them all."""
-
-LOOK_EVERY = 0.1
-"""Seconds between two looks at how far a run is."""
-
-GO_ON = "To see what became of the rows, and go on with what is left, nothing twice:"
-
-QUESTION = "\nSend them? What is added can't be deleted through the API"
 
 
 def run() -> None:
     """Run the command and exit with its code."""
     # What the log says, the summary says too.
     logging.getLogger("neto_async").addHandler(logging.NullHandler())
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a log file's encoding may not have a customer's letters
+    guard_streams()
     try:
-        sys.exit(neto_async.main(standalone_mode=False))
+        sys.exit(neto_async.main(prog_name="neto-async", standalone_mode=False))
     except click.exceptions.Abort:
         sys.exit(WRONG_USE)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        usage = [] if context is None else [*context.get_usage().splitlines(), ""]
+        complain(*usage, f"neto-async: {error.format_message()}")
         sys.exit(WRONG_USE)
     except (ConfigurationError, OutputError, OSError) as error:
-        _complain(_in_words(error))
+        complain(f"neto-async: {_in_words(error)}")
         sys.exit(WRONG_USE)
+    except NetoError as error:
+        complain(f"neto-async: {error}")
+        sys.exit(STOPPED)
 
 
 def _in_words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _complain(text: str) -> None:
-    """Write to standard error; where standard output broke, what it holds is let go, or the exit code would say so."""
-    with suppress(OSError):
-        print(f"neto-async: {text}", file=sys.stderr, flush=True)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,23 +76,6 @@ def neto_async() -> None:
     """
 
 
-@frozen(kw_only=True)
-class _Options:
-    """What the user asked for beside the file."""
-
-    dry_run: bool = False
-    ask: bool = False
-    as_json: bool = False
-    report: Path | None = None
-    import_unknown: bool = False
-    to_sandbox: bool = False
-    latency: float = 0.0
-    journal: Path | None = None
-    in_doubt: str = "hold"
-    retry_rejected: bool = False
-    earlier: JournalSummary | None = None
-
-
 def _pairs(_context: Any, _parameter: Any, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     pairs = []
     for value in values:
@@ -136,6 +84,20 @@ def _pairs(_context: Any, _parameter: Any, values: tuple[str, ...]) -> tuple[tup
             raise click.BadParameter('write Field="…", such as Notes="Column name"')
         pairs.append((field_named(name), rest))
     return tuple(pairs)
+
+
+def _found(_context: Any, _parameter: Any, values: tuple[str, ...]) -> dict[int, int]:
+    found = {}
+    for value in values:
+        row, _, log_id = value.partition("=")
+        if not (row.isdecimal() and log_id.isdecimal() and int(row) and int(log_id)):
+            raise click.BadParameter("write ROW=LOGID, such as 17=4711")
+        found[int(row)] = int(log_id)
+    return found
+
+
+def _marker(_context: Any, _parameter: Any, value: str | None) -> str | None:
+    return None if value is None else checked_form(value)
 
 
 def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
@@ -147,97 +109,150 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
         raise click.BadParameter('give a number, or "none" for no limit') from None
 
 
-@neto_async.command("import", short_help="Add the logs of a file to a store.")
-@click.argument("file", metavar="FILE")
-@click.option(
-    "--map",
-    "maps",
-    multiple=True,
-    callback=_pairs,
-    metavar="FIELD=COLUMN",
-    help="Which column gives a field; COLUMN|COLUMN takes the first that is not empty. May be repeated.",
+MAIN, READING, CELLS = "Main options", "Reading the file", "Reading its cells"
+RESUMING, SENDING = "Going on after a stop", "Sending"
+
+
+def _of_table(said: Any) -> Any:
+    """Declare an option of the tables of files and cells."""
+    given: dict[str, Any] = {"is_flag": True} if said.kind is bool else {"multiple": said.kind is tuple}
+    if said.kind is not bool:
+        given["type"] = click.Choice(said.choices) if said.choices else int if said.kind is int else str
+    heading = READING if said.name in FILE_OPTIONS else CELLS
+    return option(heading, f"--{said.name.replace('_', '-')}", said.name, help=said.meaning, **given)
+
+
+_mapping_options = together(
+    option(
+        MAIN,
+        "--map",
+        "maps",
+        multiple=True,
+        callback=_pairs,
+        metavar="FIELD=COLUMN",
+        help="Column that gives a field; A|B is the first that is not empty, A + B joins both. May be repeated.",
+    ),
+    option(
+        MAIN,
+        "--map-value",
+        "words",
+        multiple=True,
+        callback=_pairs,
+        metavar="FIELD=THEIRS=OURS",
+        help="What a value in the file means; * is every other value. May be repeated.",
+    ),
+    option(MAIN, "--timezone", metavar="ZONE", help="Time zone of times without one, such as Australia/Brisbane."),
+    option(
+        MAIN,
+        "--date-format",
+        "date_formats",
+        multiple=True,
+        metavar="FORMAT",
+        help='Format of times, such as "%d/%m/%Y %H:%M" (default: ISO 8601). May be repeated.',
+    ),
+    option(
+        MAIN,
+        "--mapping",
+        "mapping_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read these options from a TOML file; command-line options override it.",
+    ),
 )
-@click.option(
-    "--map-value",
-    "words",
-    multiple=True,
-    callback=_pairs,
-    metavar="FIELD=THEIRS=OURS",
-    help="What a word of another system means; * for every other word. May be repeated.",
+_reading_options = together(
+    option(
+        READING,
+        "--input-format",
+        type=click.Choice(["csv", "jsonl", "json", "xlsx"]),
+        help="File format (default: from the extension).",
+    ),
+    option(READING, "--encoding", help="Encoding (default: detected)."),
+    option(READING, "--delimiter", help="Cell delimiter (default: from the header)."),
+    option(READING, "--sheet", help="Sheet of a workbook (default: the first that is not hidden)."),
+    *(
+        _of_table(said)
+        for name, said in {**FILE_OPTIONS, **CELL_OPTIONS}.items()
+        if name not in {"file_format", "encoding", "delimiter", "sheet"}  # which stand above
+    ),
 )
-@click.option("--timezone", help="Zone of times that name none, such as Australia/Brisbane.")
-@click.option(
-    "--date-format",
-    "date_formats",
-    multiple=True,
-    help='Form of times, such as "%d/%m/%Y %H:%M". May be repeated.',
-)
-@click.option(
-    "--input-format", type=click.Choice(["csv", "jsonl", "json", "xlsx"]), help="In place of the file's ending."
-)
-@click.option("--encoding", help="In place of looking at the file.")
-@click.option("--delimiter", help="In place of looking at the header.")
-@click.option("--sheet", help="Of a workbook; by default the first that is not hidden.")
-@click.option(
-    "--mapping",
-    "mapping_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A TOML file that says all of this at once; options given beside it are stronger.",
-)
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv.",
-)
-@click.option(
-    "--journal",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What remembers the import; by default beside FILE, named after it and the store.",
-)
-@click.option("--no-journal", is_flag=True, help="Remember nothing: a second run adds every row again.")
-@click.option(
-    "--in-doubt",
-    type=click.Choice(["hold", "resend"]),
-    default="hold",
+_wire_format_option = option(
+    SENDING,
+    "--wire-format",
+    type=click.Choice(["json", "xml"]),
+    default="json",
     show_default=True,
-    help="What to do with rows that an earlier run may have added.",
+    help="Format of the calls.",
 )
-@click.option("--retry-rejected", is_flag=True, help="Send rows again that an earlier run saw refused, unmended.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and every invalid row; send nothing.")
-@click.option("--yes", is_flag=True, help="Don't ask before sending; it asks at a terminal only.")
-@click.option("--sandbox", "to_sandbox", is_flag=True, help="Into a store on this machine, not a real one.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; all else on standard error.")
-@click.option("--import-unknown", is_flag=True, help="Import an unknown.csv after having looked in the store.")
-@click.option("--format", "wire_format", type=click.Choice(["json", "xml"]), default="json", show_default=True)
-@click.option("--batch-size", type=int, default=100, show_default=True, help="Logs a call, at most.")
-@click.option("--max-concurrency", type=int, default=4, show_default=True, help="Calls at once, at most.")
-@click.option(
+_rate_option = option(
+    SENDING,
     "--requests-per-minute",
     "rate",
     callback=_rate,
     default="400",
     show_default=True,
-    help='A number, or "none". The vendor allows 500 for the whole account.',
+    help='Calls a minute, or "none" for no limit. Neto allows 500 for the whole account.',
 )
+
+
+@neto_async.command(
+    "import",
+    cls=GroupedCommand,
+    short_help="Add the logs of a file to a store.",
+    # The earlier name of an option.
+    context_settings={"token_normalize_func": lambda name: "wire-format" if name == "format" else name},
+)
+@click.argument("file", metavar="FILE")
+@_mapping_options
+@option(MAIN, "--dry-run", is_flag=True, help="Show the plan and the invalid rows; send nothing.")
+@option(
+    MAIN,
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write added.csv, rejected.csv, unknown.csv and not_sent.csv to this folder; of a dry run planned.csv.",
+)
+@option(MAIN, "--yes", is_flag=True, help="Send without asking; only a terminal is asked.")
+@option(MAIN, "--sandbox", "to_sandbox", is_flag=True, help="Send to a store on this machine, not to a real one.")
+@option(MAIN, "--json", "as_json", is_flag=True, help="Write one JSON object to standard output, the rest to stderr.")
+@_reading_options
+@option(
+    RESUMING,
+    "--journal",
+    callback=journal_place,
+    metavar="FILE|URL",
+    help="File that records what was sent (default: beside FILE, named after it and the store); or a database, as "
+    "postgresql://host/db?name=NAME, its password in PGPASSWORD or a password file.",
+)
+@option(RESUMING, "--no-journal", is_flag=True, help="Keep no journal: a second run adds every row again.")
+@option(
+    RESUMING,
+    "--in-doubt",
+    type=click.Choice(["hold", "settle", "resend"]),
+    default="hold",
+    show_default=True,
+    help="What to do with rows that an earlier run may have added; settle first reads back which are there.",
+)
+@option(
+    RESUMING,
+    "--marker",
+    callback=_marker,
+    metavar="TEXT",
+    help='Text that ends each note, such as " [#{}]", with a token for {}; settle finds the rows by it.',
+)
+@option(RESUMING, "--retry-rejected", is_flag=True, help="Send rows again that an earlier run saw rejected.")
+@option(RESUMING, "--import-unknown", is_flag=True, help="Import an unknown.csv, after you have checked the store.")
+@_wire_format_option
+@option(SENDING, "--batch-size", type=int, default=100, show_default=True, help="Largest number of logs in a call.")
+@option(SENDING, "--max-concurrency", type=int, default=4, show_default=True, help="Largest number of calls at once.")
+@_rate_option
 def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     file: str,
-    maps: Any,
-    words: Any,
-    timezone: str | None,
-    date_formats: tuple[str, ...],
-    input_format: str | None,
-    encoding: str | None,
-    delimiter: str | None,
-    sheet: str | None,
-    mapping_file: Path | None,
     report: Path | None,
-    journal: Path | None,
+    journal: JournalPlace | None,
     no_journal: bool,
     in_doubt: str,
     retry_rejected: bool,
+    marker: str | None,
     dry_run: bool,
     yes: bool,
     to_sandbox: bool,
@@ -247,6 +262,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     batch_size: int,
     max_concurrency: int,
     rate: float | None,
+    **given: Any,
 ) -> int:
     """
     Add the logs of FILE to a store.
@@ -254,7 +270,8 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     It reads .csv .tsv .jsonl .ndjson .json .xlsx, all but .xlsx packed with gzip too, or - for standard input.
 
     The store and its key come from the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY. Columns with the
-    vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are found by themselves.
+    vendor's names (AllocatedTo, Notes, …) or ours (allocated_to, notes, …) are matched
+    automatically.
 
     \b
     neto-async import export.csv --dry-run --timezone Australia/Sydney \\
@@ -262,28 +279,14 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         --map Status=Stage --map-value Status="In progress=Recontacting" \\
         --map-value Status="*=Completed"
 
-    A journal beside the file remembers what was added: the same command again, after a crash too, sends what is left
-    and nothing twice. What may have been added is held back.
+    A journal beside the file records what was added. Run the same command again, after a crash too, to send what is
+    left and nothing twice. Rows that may have been added are held back.
 
     \b
     Exit codes: 0 all added, 1 wrong use, 2 some rejected or invalid,
     3 some unknown, 4 stopped before the end.
     """
-    kept = ColumnMapping() if mapping_file is None else ColumnMapping.from_toml(mapping_file)
-    mapping = evolve(
-        kept,
-        columns={
-            **kept.columns,
-            **{name: tuple(part.strip() for part in columns.split("|")) for name, columns in maps},
-        },
-        words={**kept.words, **_words(words)},
-        timezone=kept.timezone if timezone is None else zone_named(timezone),
-        date_formats=tuple(checked_format(form) for form in date_formats) or kept.date_formats,
-    )
-    said = {"file_format": input_format, "encoding": encoding, "delimiter": delimiter, "sheet": sheet}
-    how = {**mapping.file, **{name: value for name, value in said.items() if value is not None}}
-    if file == "-":
-        how = {"file_format": "csv", **how}
+    mapping, how = _as_said(file, given)
     limits = {
         "wire_format": wire_format,
         "batch_size": batch_size,
@@ -293,9 +296,10 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     ask = not yes and not to_sandbox and file != "-" and _can_answer()
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
-    options = _Options(
+    options = ImportOptions(
         dry_run=dry_run,
         ask=ask,
+        watched=not yes and file != "-" and _can_answer(),
         as_json=as_json,
         report=report,
         import_unknown=import_unknown,
@@ -303,30 +307,162 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         journal=None if no_journal else journal or _beside(file, to_sandbox=to_sandbox),
         in_doubt=in_doubt,
         retry_rejected=retry_rejected,
+        marker=marker,
     )
-    name = "standard input" if file == "-" else Path(file).name
-    with _opened(file) as binary:
-        with _readable(name):
-            rows = open_rows(binary, name=name, **how)
-        return _import(rows, mapping, limits, options)
+    if options.journal is None and (marker is not None or in_doubt == "settle"):
+        raise click.UsageError(f"{'--in-doubt settle' if marker is None else 'a --marker'} needs a journal")
+    with _rows_of(file, how) as rows:
+        return import_file(rows, mapping, limits, options)
+
+
+@neto_async.command(cls=GroupedCommand, short_help="Find out what became of the rows in doubt.")
+@click.argument("file", metavar="FILE")
+@_mapping_options
+@option(
+    MAIN,
+    "--sole-writer",
+    is_flag=True,
+    help="You guarantee that nobody else has written logs with the same notes for these customers meanwhile.",
+)
+@option(MAIN, "--marker", callback=_marker, metavar="TEXT", help="The --marker with which the file was imported.")
+@option(
+    MAIN,
+    "--settle-after",
+    type=click.FloatRange(min=0),
+    default=SETTLE_AFTER / 60,
+    show_default=True,
+    metavar="MINUTES",
+    help="Minutes after which nothing of a call is saved any more. It waits until then.",
+)
+@option(
+    MAIN,
+    "--found",
+    multiple=True,
+    callback=_found,
+    metavar="ROW=LOGID",
+    help="You saw the row in the store, under this id. May be repeated.",
+)
+@option(
+    MAIN,
+    "--absent",
+    multiple=True,
+    type=click.IntRange(min=1),
+    metavar="ROW",
+    help="You looked, and the row is not in the store. May be repeated.",
+)
+@option(
+    MAIN,
+    "--journal",
+    callback=journal_place,
+    metavar="JOURNAL",
+    help="Journal of the import (default: beside FILE, named after it and the store).",
+)
+@option(
+    MAIN,
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the import's reports in this folder anew.",
+)
+@option(MAIN, "--json", "as_json", is_flag=True, help="Write one JSON object to standard output, the rest to stderr.")
+@_reading_options
+@_wire_format_option
+@_rate_option
+def settle(  # noqa: PLR0917 (click hands each option over as an argument)
+    file: str,
+    sole_writer: bool,
+    marker: str | None,
+    settle_after: float,
+    found: dict[int, int],
+    absent: tuple[int, ...],
+    journal: JournalPlace | None,
+    report: Path | None,
+    as_json: bool,
+    wire_format: str,
+    rate: float | None,
+    **given: Any,
+) -> int:
+    """
+    Find out what became of the rows of FILE that are in doubt. Nothing is sent.
+
+    It reads their customers back from the store, and notes in the journal which rows are there and which are not. Use
+    the options with which the file was imported. What can't be proven stays in doubt: look it up, and say what you
+    found.
+
+    \b
+    neto-async settle calls.csv --timezone Australia/Sydney --sole-writer
+    neto-async settle calls.csv --timezone Australia/Sydney --found 17=4711 --absent 18
+
+    \b
+    Exit codes: 0 no doubt is left, 1 wrong use, 3 some still unknown, 4 stopped before the end.
+    """
+    mapping, how = _as_said(file, given)
+    place = journal or _beside(file, to_sandbox=False)
+    if place is None:
+        raise click.UsageError("give the --journal of the import")
+    if both := found.keys() & set(absent):
+        raise click.UsageError(f"row {min(both)} is both --found and --absent")
+    options = SettleOptions(
+        journal=journal_at(place),
+        found=found,
+        absent=frozenset(absent),
+        sole_writer=sole_writer,
+        marker=marker,
+        settle_after=60 * settle_after,
+        report=report,
+        as_json=as_json,
+    )
+    with _rows_of(file, how) as rows:
+        return settle_file(rows, mapping, {"wire_format": wire_format, "requests_per_minute": rate}, options)
 
 
 @neto_async.command(short_help="Say what a journal remembers.")
-@click.argument("journal", type=click.Path(path_type=Path), metavar="JOURNAL")
+@click.argument("journal", callback=journal_place, metavar="JOURNAL")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(journal: Path, as_json: bool) -> int:
+def status(journal: JournalPlace, as_json: bool) -> int:
     """
-    Say how far the import of JOURNAL is. The file is checked from end to end, and not changed.
+    Say how far the import of JOURNAL is, a file or a URL. It is checked from end to end, and not changed.
+
+    The URL of a database without a name lists all its journals.
 
     \b
     neto-async status calls.csv.www.yournetosite.com.au.journal
+    neto-async status "postgresql://host/db?name=complaints-2026-11"
+    neto-async status postgresql://host/db
     """
-    summary = SqliteJournal(journal).summary()
-    screen = Screen()
+    if isinstance(journal, DatabaseUrl) and journal.name is None:
+        show_all(journal, as_json=as_json)
+        return 0
+    summary = journal_at(journal).summary()
     if as_json:
-        screen.tell({**asdict(summary), "created_at": summary.created_at.isoformat()})
+        write_json(summary_in_json(summary))
     else:
-        screen.status(summary)
+        Screen().status(summary, holder=holder_of(journal))
+    return 0
+
+
+@neto_async.command(short_help="Delete old journals of a database.")
+@click.argument("database", callback=journal_place, metavar="URL")
+@click.option(
+    "--older-than",
+    type=click.IntRange(min=1, max=36_500),
+    required=True,
+    metavar="DAYS",
+    help="Days since a journal was last written to.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def prune(database: JournalPlace, older_than: int, as_json: bool) -> int:
+    """
+    Delete the journals of a database that are finished, free and old, and have no rows in doubt.
+
+    An import whose journal is gone would add all its rows again.
+
+    \b
+    neto-async prune postgresql://host/db --older-than 90
+    """
+    if not isinstance(database, DatabaseUrl) or database.name is not None:
+        raise click.UsageError("give the URL of a database, without a journal's name")
+    prune_all(database, days=older_than, as_json=as_json)
     return 0
 
 
@@ -338,23 +474,31 @@ def demo() -> int:
     limits = {"batch_size": 10, "max_concurrency": 2, "requests_per_minute": None}
     with sample.open("rb") as file:
         rows = open_rows(file, name="customer-logs.csv")  # type: ignore[arg-type]
-        code = _import(rows, mapping, limits, _Options(to_sandbox=True, latency=0.15))
+        code = import_file(rows, mapping, limits, ImportOptions(to_sandbox=True, latency=0.15))
     Screen().say(
-        "\nNext, with a file of your own and nothing sent:\n"
-        "  neto-async import FILE --dry-run --sandbox\n"
-        "and a store to look at in a browser:\n"
-        "  neto-async sandbox"
+        "",
+        "Next, with a file of your own and nothing sent:",
+        "  neto-async import FILE --dry-run --sandbox",
+        "and a store to look at in a browser:",
+        "  neto-async sandbox",
     )
     return code
 
 
 @neto_async.command(short_help="Run a store on this machine.")
-@click.option("--port", type=int, default=0, help="0 takes any free one.")
+@click.option("--port", type=int, default=0, show_default=True, help="Port to listen on; 0 takes any free port.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME",
+    help='Fault of the second call, such as "answer lost" (its rows are unknown). Repeat it for later calls.',
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the address and credentials as one JSON object.")
-def sandbox(port: int, as_json: bool) -> int:
+def sandbox(port: int, faults: tuple[str, ...], as_json: bool) -> int:
     """Run a store on this machine to play with, until Ctrl-C. Nothing reaches Neto."""
     try:
-        asyncio.run(_serve(port, as_json=as_json))
+        asyncio.run(serve(port, faults, as_json=as_json))
     except KeyboardInterrupt:
         Screen(stderr=True).say("stopped")
     return 0
@@ -369,6 +513,37 @@ def _beside(file: str, *, to_sandbox: bool) -> Path | None:
     return Path(f"{file}.{host or 'store'}.journal")
 
 
+def _as_said(file: str, given: dict[str, Any]) -> tuple[ColumnMapping, dict[str, Any]]:
+    """Give the mapping, and how the file is read, from the options and the mapping file."""
+    mapping_file = given["mapping_file"]
+    kept = ColumnMapping() if mapping_file is None else ColumnMapping.from_toml(mapping_file)
+    zone, formats = given["timezone"], given["date_formats"]
+    mapping = evolve(
+        kept,
+        columns={
+            **kept.columns,
+            **{name: tuple(part.strip() for part in columns.split("|")) for name, columns in given["maps"]},
+        },
+        words={**kept.words, **_words(given["words"])},
+        timezone=kept.timezone if zone is None else zone_named(zone),
+        date_formats=tuple(checked_format(form) for form in formats) or kept.date_formats,
+        **{name: value for name, value in given.items() if value and name in CELL_OPTIONS},
+    )
+    said = {"file_format": given["input_format"]}
+    said |= {name: value for name, value in given.items() if name in FILE_OPTIONS}
+    how = {**mapping.file, **{name: value for name, value in said.items() if value is not None}}
+    return mapping, {"file_format": "csv", **how} if file == "-" else how
+
+
+@contextmanager
+def _rows_of(file: str, how: dict[str, Any]) -> Iterator[RowFile]:
+    name = "standard input" if file == "-" else Path(file).name
+    with _opened(file) as binary:
+        with readable(name):
+            rows = open_rows(binary, name=name, **how)
+        yield rows
+
+
 def _can_answer() -> bool:
     # A stream that was closed before the command began is None.
     return sys.stdin is not None and sys.stdin.isatty()
@@ -380,14 +555,6 @@ def _opened(file: str) -> Any:
     return open_binary(sys.stdin.buffer if file == "-" else Path(file))
 
 
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(f"{name} can't be read: {error.strerror}") from None
-
-
 def _words(pairs: tuple[tuple[str, str], ...]) -> dict[str, dict[str, str]]:
     words: dict[str, dict[str, str]] = {}
     for name, rest in pairs:
@@ -396,374 +563,3 @@ def _words(pairs: tuple[tuple[str, str], ...]) -> dict[str, dict[str, str]]:
             raise click.BadParameter('write Field="their word=our word", such as Status="In progress=Recontacting"')
         words.setdefault(name, {})[theirs.strip().casefold()] = ours.strip()
     return words
-
-
-def _sandbox(**options: Any) -> NetoSandbox:
-    try:
-        from neto_async.sandbox import NetoSandbox  # noqa: PLC0415 (an extra that an import into a store does not need)
-    except ImportError as error:
-        raise ConfigurationError(str(error)) from None
-    return NetoSandbox(**options)
-
-
-async def _serve(port: int, *, as_json: bool) -> None:
-    screen = Screen()
-    store = _sandbox(port=port)
-    try:
-        await store.start()
-    except OSError as error:
-        raise ConfigurationError(f"port {port} can't be used: {error.strerror}") from None
-    async with aclosing(store):
-        if as_json:
-            screen.tell({"url": store.url, "username": store.username, "api_key": store.api_key})
-        else:
-            screen.say(
-                f"A sandbox: nothing here reaches Neto.\n\n"
-                f"  export NETO_STORE_URL={store.url}\n"
-                f"  export NETO_USERNAME={store.username}\n"
-                f"  export NETO_API_KEY={store.api_key}\n\n"
-                f"Logs and calls: {store.url}/\n"
-                "Ctrl-C ends it, and its logs are gone then."
-            )
-        await asyncio.Event().wait()
-
-
-def _import(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: _Options) -> int:
-    """Show the plan, ask, and send. No event loop runs before that, so that Ctrl-C ends what is read or asked."""
-    screen = Screen(stderr=options.as_json)
-    playing = options.to_sandbox and not options.dry_run
-    store = _sandbox(latency=options.latency, requests_per_minute=None) if playing else None
-    with _readable(rows.name):
-        plan = make_plan(rows, mapping, import_unknown=options.import_unknown)
-    where = {"store_url": "http://127.0.0.1", "api_key": "none"} if options.to_sandbox else credentials_from_env()
-    client = {**where, **limits}
-    settings = Settings(**client)
-    options = evolve(options, earlier=_earlier(options, settings))
-    reports = _reports(options.report, rows, plan)
-    source = LogSource(file=rows, plan=plan)
-    _compare(source, settings, options)
-    _show_plan(screen, rows, plan, settings, options)
-    if options.dry_run:
-        return _dry_run(plan, options, screen)
-    if options.ask and screen.at_a_terminal and _left(plan, options, mended=True) and not _agreed(options):
-        screen.say("Nothing was sent.")
-        return WRONG_USE
-    return asyncio.run(_connect(client, store, source, reports, options, screen))
-
-
-async def _connect(  # noqa: PLR0917
-    client: dict[str, Any],
-    store: NetoSandbox | None,
-    source: LogSource,
-    reports: Reports | None,
-    options: _Options,
-    screen: Screen,
-) -> int:
-    again = None if options.journal is None else shlex.join(["neto-async", *sys.argv[1:]])
-    stopper = _Stopper(screen, again, options.report)
-    async with AsyncExitStack() as stack:
-        stack.enter_context(stopper.listening())
-        if store is not None:
-            await stack.enter_async_context(store)
-            client = {**client, "store_url": store.url, "username": store.username, "api_key": store.api_key}
-            screen.say(f"\nThe sandbox's page, while this runs: {store.url}/")
-        neto = await stack.enter_async_context(AsyncNetoClient(**client))
-        return await _send(neto, source, reports, options, stopper)
-
-
-def _agreed(options: _Options) -> bool:
-    try:
-        return click.confirm(QUESTION, err=options.as_json)
-    except click.Abort:  # Ctrl-C, or the end of the input: the cursor still stands behind the question
-        click.echo()
-        return False
-
-
-def _earlier(options: _Options, settings: Settings) -> JournalSummary | None:
-    """Read the journal of an earlier run, if there was one."""
-    if options.journal is None:
-        return None
-    summary = SqliteJournal(options.journal).remembered()
-    if summary is not None and summary.store != settings.store_url and not options.to_sandbox:
-        raise ConfigurationError(
-            f"{options.journal.name} is the journal of an import into {summary.store}, not {settings.store_url}; name "
-            "another journal"
-        )
-    return summary
-
-
-def _left(plan: Plan, options: _Options, *, mended: bool = False) -> int:
-    """Count the rows that will be sent; ``mended``: as if those that were refused had been mended."""
-    earlier = options.earlier
-    if earlier is None:
-        return plan.valid
-    settled = earlier.added
-    settled += 0 if options.in_doubt == "resend" else earlier.in_doubt
-    settled += 0 if mended or options.retry_rejected else earlier.rejected
-    return max(0, plan.valid - settled)
-
-
-def _reports(folder: Path | None, rows: RowFile, plan: Plan) -> Reports | None:
-    if folder is None:
-        return None
-    plain = rows.encoding is not None and rows.encoding.label == "UTF-8"
-    reports = Reports(folder, plan.columns, delimiter=rows.delimiter or ",", mark=not plain)
-    reports.check()
-    return reports
-
-
-def _show_plan(screen: Screen, rows: RowFile, plan: Plan, settings: Settings, options: _Options) -> None:
-    left = _left(plan, options)
-    # The first call carries one log; see the engine's "feeling the way".
-    calls = 0 if not left else 1 + -(-(left - 1) // settings.batch_size)
-    rate = settings.requests_per_minute
-    screen.plan(
-        rows,
-        plan,
-        store="a sandbox on this machine; nothing reaches Neto" if options.to_sandbox else settings.store_url,
-        journal=options.journal,
-        earlier=options.earlier,
-        left=left,
-        calls=calls,
-        seconds=None if rate is None else 60 * calls / rate,
-        samples=options.dry_run or options.to_sandbox,
-        every_fault=options.dry_run,
-    )
-
-
-def _compare(source: LogSource, settings: Settings, options: _Options) -> None:
-    """Refuse a file that the journal does not know any more, before anything is shown, asked or written."""
-    if options.journal is not None and options.earlier is not None:
-        journal = SqliteJournal(options.journal)
-        with journal.reading(), _readable(source.file.name):
-            try:
-                check_source(source, journal, zone=settings.wire_timezone)
-            finally:
-                source.file.check_unchanged()
-
-
-def _dry_run(plan: Plan, options: _Options, screen: Screen) -> int:
-    code = SOME_REFUSED if plan.faults else 0
-    if options.as_json:
-        counts = {"rows": plan.rows, "valid": plan.valid, "invalid": len(plan.faults)}
-        screen.tell({"dry_run": True, **counts, "exit_code": code})
-    else:
-        screen.say("\nA dry run: nothing was sent.")
-    return code
-
-
-async def _send(
-    neto: AsyncNetoClient, source: LogSource, reports: Reports | None, options: _Options, stopper: _Stopper
-) -> int:
-    screen = stopper.screen
-    began = time.monotonic()
-    causes: dict[NotSentCause, str] = {}
-    doubts: dict[str, None] = {}
-    run = neto.import_customer_logs(
-        source,
-        journal=options.journal,
-        in_doubt=options.in_doubt,
-        retry_rejected=options.retry_rejected,
-        reports=reports,
-        read_on=True,
-    )
-    error: str | None = None
-    try:
-        screen.say()
-        stopper.take(run)
-        with _readable(source.file.name):
-            await _follow(neto, run, causes, doubts, screen)
-    except (NetoError, OutputError) as fault:
-        if isinstance(fault, ConfigurationError) and not run.progress.calls:
-            raise  # nothing was sent
-        error = str(fault)
-    progress = run.progress
-    code = STOPPED if error is not None else _exit_code(progress)
-    seconds = time.monotonic() - began
-    try:
-        screen.summary(
-            progress,
-            [
-                *(_sentence(f"Not sent because {words}") for words in causes.values()),
-                *(_sentence(f"In doubt: {reason}") for reason in list(doubts)[:MOST_DOUBTS]),
-            ],
-            seconds=seconds,
-            report=options.report,
-            to_sandbox=options.to_sandbox,
-            error=error,
-            again=stopper.again,
-        )
-        if options.as_json:
-            screen.tell(_summary(progress, causes, options, seconds=seconds, error=error, code=code))
-    except OutputError as fault:
-        _complain(str(fault) if stopper.again is None else f"{fault}\n{GO_ON}\n  {stopper.again}")
-        return STOPPED
-    return code
-
-
-async def _follow(
-    neto: AsyncNetoClient,
-    run: ImportRun,
-    causes: dict[NotSentCause, str],
-    doubts: dict[str, None],
-    screen: Screen,
-) -> None:
-    """Watch a run to its end, and note why rows were not sent or are in doubt."""
-    warned: set[int] = set()
-    looked = 0.0
-    rows = run.progress.total or 0
-    with screen.progress(rows) as watch, _told_of_trouble(neto, screen):
-        async with run:
-            async for outcome in run:
-                if isinstance(outcome, NotSent):
-                    causes.setdefault(outcome.cause, _why(outcome))
-                elif isinstance(outcome, Unknown):
-                    doubts.setdefault(outcome.reason)
-                elif isinstance(outcome, Added) and outcome.warnings and outcome.attempts[-1].call not in warned:
-                    warned.add(outcome.attempts[-1].call)
-                    screen.warnings(outcome)
-                if time.monotonic() - looked >= LOOK_EVERY:
-                    watch(run.progress)
-                    looked = time.monotonic()
-            watch(run.progress)
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith("?") else f"{text}."
-
-
-def _why(outcome: NotSent) -> str:
-    """Say in a person's words why a row was not sent; Neto's own words stay in the reports."""
-    match outcome.cause:
-        case NotSentCause.GAVE_UP:
-            return "the store could not be reached, however often it was tried"
-        case NotSentCause.KEY_REFUSED:
-            return f"{outcome.cause}: mend NETO_API_KEY, or NETO_USERNAME"
-        case NotSentCause.IN_DOUBT | NotSentCause.WRONG_ADDRESS:
-            return outcome.reason  # which ends in what was wrong with the answer, in our words
-        case cause:
-            return cause
-
-
-def _summary(
-    progress: ImportProgress,
-    causes: Collection[NotSentCause],
-    options: _Options,
-    *,
-    seconds: float,
-    error: str | None,
-    code: int,
-) -> dict[str, Any]:
-    counts = {
-        name: getattr(progress, name) for name in ("added", "rejected", "invalid", "not_sent", "unknown", "replayed")
-    }
-    return {
-        "dry_run": False,
-        "rows": progress.finished,
-        **counts,
-        "calls": progress.calls,
-        "seconds": round(seconds, 3),
-        "stopped": progress.stopped_at is not None,
-        "not_sent_because": list(causes),
-        "error": error,
-        "journal": None if options.journal is None else str(options.journal),
-        "report": None if options.report is None else str(options.report),
-        "exit_code": code,
-    }
-
-
-@contextmanager
-def _told_of_trouble(neto: AsyncNetoClient, screen: Screen) -> Iterator[None]:
-    """Say so, now and then, while the store can't be reached or asks for a pause."""
-
-    async def look() -> None:
-        said = ""
-        while True:
-            await asyncio.sleep(1.0)
-            trouble = _trouble(neto.statistics())
-            if trouble not in {said, ""}:
-                with suppress(OutputError):  # whoever comes next to write stops the run
-                    screen.say(trouble)
-            said = trouble
-
-    task = asyncio.get_running_loop().create_task(look())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-def _trouble(now: Statistics) -> str:
-    if now.failing:
-        return "The store can't be reached. Trying again for some minutes; Ctrl-C stops."
-    if now.waiting_on == "pause":
-        return "The store asked for a pause; going on when it is over. Ctrl-C stops."
-    if now.waiting_on == "probe":
-        return "The store's answers can't be read; trying one row at a time."
-    return ""
-
-
-def _exit_code(progress: ImportProgress) -> int:
-    if progress.not_sent:
-        return STOPPED
-    if progress.unknown:
-        return SOME_UNKNOWN
-    return SOME_REFUSED if progress.rejected or progress.invalid else 0
-
-
-@define
-class _Stopper:
-    """
-    Takes no more rows after a Ctrl-C or a request to end; ends at once at a Ctrl-C after that.
-
-    Supervisors send requests of two kinds at once, and kill whom they don't want to wait for.
-
-    Attributes:
-        screen: Where it is said.
-        again: The command that goes on; None without a journal.
-        report: Where the reports are; None without.
-    """
-
-    screen: Screen
-    again: str | None
-    report: Path | None
-    _run: ImportRun | None = None
-    _asked: bool = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear signals while the block lasts."""
-        if sys.platform == "win32":  # pragma: no cover (its event loop takes no signal handlers: Ctrl-C ends at once)
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        # One that is ignored, as under nohup, stays so.
-        heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-        for number in heard:
-            loop.add_signal_handler(number, self._hear, number)
-        try:
-            yield
-        finally:
-            for number in heard:
-                loop.remove_signal_handler(number)
-
-    def take(self, run: ImportRun) -> None:
-        """Have a run to stop, which may have been asked for by now."""
-        self._run = run
-        if self._asked:
-            self._stop(run)
-
-    def _hear(self, number: int) -> None:
-        if self._asked and number == signal.SIGINT:
-            with suppress(OutputError):
-                self.screen.ended_at_once(self.again, report=self.report)
-            os._exit(STOPPED)
-        if not self._asked:
-            self._asked = True
-            if self._run is not None:
-                self._stop(self._run)
-
-    def _stop(self, run: ImportRun) -> None:
-        run.stop()
-        with suppress(OutputError):
-            self.screen.stopping(run.progress.in_flight)

@@ -1,45 +1,49 @@
 """
-What a person sees: the plan, the progress, the summary. May import: importing, outcomes, models, settings, wire.
+What a person sees: the plan, the progress, the summary.
 
-Texts of customers are shown in the plan's three samples, and may stand in Neto's warnings. Samples are shown where a
+May import: output, journal_places, files, importing, journals, models, outcomes, results, settings, wire.
+
+Texts of customers are shown in the plan's three samples, and may be in Neto's warnings. Samples are shown where a
 person asked to see them or sits before a terminal, warnings at a terminal: what else is written may end in a log.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
-from textwrap import fill
+from textwrap import wrap
 from typing import Any, Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
-from neto_async.importing.files import RowFile
-from neto_async.importing.journal_sqlite import JournalSummary
+from neto_async.cli.journal_places import JournalPlace
+from neto_async.cli.output import Output, writing
+from neto_async.escaping import escaped
+from neto_async.files.opening import RowFile
 from neto_async.importing.plan import Plan
+from neto_async.journals.events import JournalSummary
 from neto_async.models import CustomerLog
-from neto_async.outcomes import Added, ImportProgress
-from neto_async.settings import WireFormat
-from neto_async.wire import VENDOR_NAMES, encode_batch
+from neto_async.outcomes import Added
+from neto_async.results import ImportProgress
+from neto_async.wire import FIELD_OF, VENDOR_NAMES, fields_of
 
-__all__ = ["OutputError", "Screen", "Watcher"]
+__all__ = ["Screen", "Watcher", "counted", "edited", "remembered"]
 
 FIRST_FAULTS = 5
-LINE = re.compile(r"^line (\d+)")
-"""Where a row stands: all its faults begin so."""
+MAX_RANGES = 6
+LINE = re.compile(r"^(line|row) (\d+)")
+"""The line or the number of a row, with which each of its faults begins."""
 WIDTH = 68
 INDENT = 9
 HANGING: dict[str, Any] = {"subsequent_indent": " " * INDENT, "break_on_hyphens": False}
 LABELS = {
     "added": ("green", "Neto gave them an id"),
-    "rejected": ("red", "Neto refused them; mend and import them again"),
-    "invalid": ("red", "they break a rule and never left; mend and import them again"),
-    "unknown": ("yellow", "may be saved: look in the store before sending them again"),
+    "rejected": ("red", "Neto rejected them; fix them and import them again"),
+    "invalid": ("red", "not sent: they break a rule; fix them and import them again"),
+    "unknown": ("yellow", "may be saved: check the store before sending them again"),
     "not_sent": ("yellow", "certainly not saved: safe to import again"),
 }
 
@@ -47,53 +51,14 @@ LABELS = {
 class Watcher(Protocol):
     """Shows how far a run is."""
 
-    def __call__(self, progress: ImportProgress) -> None:
-        """Show it, if it is time to."""
+    def __call__(self, progress: ImportProgress, *, reachable: bool = True) -> None:
+        """Show it, if it is time to; without the time left where the store can't be reached."""
 
 
-class OutputError(Exception):
-    """What is written on the screen, or to the file or program in its place, can't be written any more."""
+class Screen(Output):
+    """Shows a person what the command does; all its methods raise `OutputError` where nothing can be written."""
 
-
-class _Console(Console):
-    """A console that tells of a closed pipe as of anything else that can't be written."""
-
-    def on_broken_pipe(self) -> None:
-        raise  # noqa: PLE0704 (the error in hand; rich's own way is to end the process)
-
-
-class Screen:
-    """
-    Writes for a person, to standard output or standard error.
-
-    All its methods raise `OutputError` where that is not possible.
-
-    Args:
-        stderr: Where standard output is for machines.
-    """
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        self.console: _Console = _Console(stderr=stderr)
-        self._bar: Progress | None = None  # while it is on the screen
-
-    @property
-    def at_a_terminal(self) -> bool:
-        """Whether a person reads what is written, at once."""
-        # What rich says may come from the environment, as for a log that takes colours.
-        return self.console.file.isatty()
-
-    def say(self, text: str = "") -> None:
-        """Write a line, as it stands."""
-        self._print(text, markup=False, soft_wrap=not self.console.is_terminal)
-
-    def tell(self, machine: dict[str, object]) -> None:
-        """Write an object for a program, to standard output in any case."""
-        with _writing():
-            print(json.dumps(machine), flush=True)
-
-    def _print(self, thing: object, **style: bool) -> None:
-        with _writing():
-            self.console.print(thing, highlight=False, **style)  # type: ignore[arg-type]
+    _bar: Progress | None = None  # while it is on the screen
 
     def plan(
         self,
@@ -101,7 +66,8 @@ class Screen:
         plan: Plan,
         *,
         store: str,
-        journal: Path | None,
+        journal: JournalPlace | None,
+        marker: str | None,
         earlier: JournalSummary | None,
         left: int,
         calls: int,
@@ -117,6 +83,7 @@ class Screen:
             plan: What is in it.
             store: Where the logs go.
             journal: What will remember them.
+            marker: The form of what ends each note; None where nothing does.
             earlier: What it remembers already.
             left: Rows to send.
             calls: Calls for them.
@@ -125,40 +92,55 @@ class Screen:
             every_fault: List all invalid rows.
         """
         matched = [_matched(" | ".join(columns), VENDOR_NAMES[name]) for name, columns in plan.mapping.columns.items()]
-        before = None if earlier is None else f"{_remembered(earlier)}; {left:,} left to send"
-        self._list(
+        before = None if earlier is None else f"{remembered(earlier)}; {left:,} left to send"
+        self.list(
             {
                 "Store": store,
                 "File": f"{file.name} ({file.read_as})",
-                "Rows": f"{plan.rows:,}: {plan.valid:,} valid, {len(plan.faults):,} invalid",
+                "Rows": f"{plan.rows:,}: {plan.valid:,} valid, {plan.invalid:,} invalid",
                 "Before": before,
                 "Calls": _calls_ahead(calls, seconds) if calls else None,
                 "Journal": "none: a second run adds every row again" if journal is None else str(journal),
+                "Marker": None if marker is None else _marker(marker),
                 "Columns": ", ".join(matched),
                 "Ignored": ", ".join(plan.ignored) or None,
             }
         )
+        for about, sentences in (("Notice", plan.notices), ("Doubt", plan.doubts)):
+            for sentence in sentences:
+                self.list({about: sentence})
         if left and (samples or self.at_a_terminal):
+            if file.encoding is not None and file.encoding.words:
+                self.list({"Words": f"{', '.join(file.encoding.words)}: is this how they are written?"})
             # On going on, the first rows of the file are most likely sent.
-            self._samples(plan.samples, "as it will be sent" if earlier is None else "of the file as it is sent")
-        self._faults(plan.faults, every=every_fault)
+            what = "as it will be sent" if earlier is None else "of the file as it is sent"
+            self._samples(plan.samples, what, plan.mapping.timezone)
+        self._faults(plan, every=every_fault)
+        if self.at_a_terminal:
+            # At a terminal alone: these are words of the file.
+            for word, count in plan.unknown_status.items():
+                rows = "1 row says" if count == 1 else f"{count:,} rows say"
+                self.say(f'  {rows} "{word}": --map-value Status="{word}=Completed" (or another status of Neto)')
 
-    def _samples(self, samples: list[CustomerLog], what: str) -> None:
+    def _samples(self, samples: list[CustomerLog], what: str, zone: tzinfo | None) -> None:
         for number, log in enumerate(samples, start=1):
-            self.say(f"\nLog {number} {what}:")
-            (sent,) = json.loads(encode_batch([log], WireFormat.JSON))["CustomerLogs"]["CustomerLog"]
-            for name, value in sent.items():
+            self.say("", f"Log {number} {what}:")
+            for name, value in fields_of(log, zone=timezone.utc).items():
                 text = " ".join(value.split())
-                self.say(f"  {name}: {text if len(text) <= WIDTH else text[: WIDTH - 1] + '…'}")
+                text = text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+                at = _moment_of(log, name)
+                self.say(f"  {name}: {text}{'' if at is None else _local(at, zone)}")
 
-    def _faults(self, faults: list[tuple[str, ...]], *, every: bool) -> None:
-        if not faults:
+    def _faults(self, plan: Plan, *, every: bool) -> None:
+        if not plan.invalid:
             return
-        self.say("\nInvalid rows, which will not be sent:")
-        for told in _gathered(faults if every else faults[:FIRST_FAULTS]):
-            self.say(f"  {told}")
-        if not every and len(faults) > FIRST_FAULTS:
-            self.say(f"  … and {len(faults) - FIRST_FAULTS:,} more; --dry-run lists them all")
+        faults = _by_fault(plan.faults)
+        shown = faults if every else faults[:FIRST_FAULTS]
+        self.say("", "Invalid rows, which will not be sent:", *(f"  {fault}" for fault in shown))
+        if len(faults) > len(shown):
+            self.say(f"  … and {counted(len(faults) - len(shown), 'other fault')}; --dry-run lists them all")
+        if plan.invalid > len(plan.faults):
+            self.say(f"  These are the faults of the first {len(plan.faults):,} invalid rows of {plan.invalid:,}.")
 
     @contextmanager
     def progress(self, rows: int) -> Iterator[Watcher]:
@@ -168,14 +150,15 @@ class Screen:
             return
         columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
         # Without a thread of its own: what it could not write nobody would learn.
-        bar = Progress(*columns, console=self.console, auto_refresh=False)
+        bar = Progress(*columns, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         task = bar.add_task("", total=rows, state="")
 
-        def show(progress: ImportProgress) -> None:
-            with _writing():
-                bar.update(task, completed=progress.finished, state=_state(progress), refresh=True)
+        def show(progress: ImportProgress, *, reachable: bool = True) -> None:
+            state = _state(progress, rows, reachable=reachable)
+            with writing():
+                bar.update(task, completed=_through(progress), state=state, refresh=True)
 
-        with _writing():
+        with writing():
             bar.start()
         self._bar = bar
         try:
@@ -186,18 +169,18 @@ class Screen:
     def _end_bar(self) -> None:
         bar, self._bar = self._bar, None
         if bar is not None:
-            with _writing():
+            with writing():
                 bar.stop()
 
     def _lines(self, rows: int) -> Watcher:
         shown = 0
 
-        def show(progress: ImportProgress) -> None:
+        def show(progress: ImportProgress, *, reachable: bool = True) -> None:
             nonlocal shown
             tenths = 10 * progress.finished // max(rows, 1)
             if tenths > shown:
                 shown = tenths
-                self.say(f"{progress.finished:,} of {rows:,} rows, {_state(progress)}")
+                self.say(f"{_through(progress):,} of {rows:,} rows: {_state(progress, rows, reachable=reachable)}")
 
         return show
 
@@ -205,7 +188,7 @@ class Screen:
         """Show the warnings of a call, once; at a terminal alone, since they may hold what was sent."""
         attempt = added.attempts[-1]
         neighbour = "; they may concern any of its rows" if attempt.records > 1 else ""
-        on = f"Neto warns on call {attempt.call} ({_counted(attempt.records, 'row')}{neighbour})"
+        on = f"Neto warns on call {attempt.call} ({counted(attempt.records, 'row')}{neighbour})"
         if not self.at_a_terminal:
             self.say(f"{on}. What it says is in added.csv, with --report DIR.")
             return
@@ -236,12 +219,12 @@ class Screen:
             error: What stopped the run.
             again: The command that goes on, where a journal is kept.
         """
-        self.say(f"\n{_counted(progress.finished, 'row')} in {_counted(progress.calls, 'call')}, {seconds:.1f} s")
+        self.say("", f"{counted(progress.finished, 'row')} in {counted(progress.calls, 'call')}, {seconds:.1f} s")
         self._counts(progress)
         if progress.replayed:
             sent = "" if progress.calls else ": nothing was sent"
             were = "was" if progress.replayed == 1 else "were"
-            self.say(f"Of these, {progress.replayed:,} {were} settled by an earlier run and not sent again{sent}.")
+            self.say(f"Of these, {progress.replayed:,} {were} sent by an earlier run and not sent again{sent}.")
         for reason in reasons:
             self.say(reason)
         if error is not None:
@@ -249,11 +232,12 @@ class Screen:
         if report is not None:
             self.say(f"Reports: {report}")
         elif progress.added < progress.finished:
-            self.say("Which rows these are, and why: run it with --report DIR.")
+            self.say("Which rows these are, and why: run it again with --report DIR.")
         stopped = progress.not_sent > 0 or error is not None
         if again is not None and progress.unknown:
             self.say(
-                "Rows that may be there are held back: look in the store; if none is, --in-doubt resend adds them."
+                "Unknown rows were held back. To find out what became of them: neto-async settle, with the same file "
+                "and options."
             )
         if again is not None and stopped:
             self._go_on_with(again)
@@ -261,25 +245,25 @@ class Screen:
             self.say("No journal was kept: importing the file again adds every row again.")
 
     def _counts(self, progress: ImportProgress) -> None:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(justify="right")
-        for name, (colour, meaning) in LABELS.items():
-            count = getattr(progress, name)
-            if count or name == "added":
-                table.add_row(f"[{colour}]{count:,}[/]", name.replace("_", " "), meaning)
-        self._print(table)
+        counts = {name: getattr(progress, name) for name in LABELS}
+        shown = {name: f"{count:,}" for name, count in counts.items() if count or name == "added"}
+        widths = max(map(len, shown.values())), max(map(len, shown))
+        for name, count in shown.items():
+            colour, meaning = LABELS[name]
+            label = name.replace("_", " ")
+            self.say(f"{count:>{widths[0]}}  {label:<{widths[1]}}  {meaning}", style=colour)
 
     def stopping(self, in_flight: int) -> None:
         """Say that no more is sent, and what is still awaited."""
         awaited = (
-            f"; awaiting {_counted(in_flight, 'call')} under way. Ctrl-C again ends at once, with their rows in doubt"
+            f"; awaiting {counted(in_flight, 'call')} under way. Ctrl-C again ends at once, with their rows in doubt"
         )
         self.say(f"Stopping: no more rows are sent{awaited if in_flight else ''}.")
 
     def ended_at_once(self, again: str | None, *, report: Path | None) -> None:
         """Say so, and what to do next, when nothing is awaited any more; ``again`` where a journal is kept."""
         self._end_bar()
-        self.say("\nEnded at once: the rows of the calls under way may be in the store or not.")
+        self.say("", "Ended at once: the rows of the calls under way may be in the store or not.")
         if report is not None:
             self.say(f"Reports: {report}, as far as it came; rows without an outcome are in none of them.")
         if again is not None:
@@ -288,49 +272,41 @@ class Screen:
     def _go_on_with(self, again: str) -> None:
         self.say("To go on with what is left, nothing twice:")
         # Not broken into lines, so that it can be copied.
-        self._print(f"  {again}", markup=False, soft_wrap=True)
+        self.say(f"  {again}", wrap=False)
 
-    def status(self, summary: JournalSummary) -> None:
-        """Show what a journal remembers."""
-        if summary.rows is None:
+    def status(self, summary: JournalSummary, *, holder: str | None) -> None:
+        """Show what a journal remembers, and which process is using it."""
+        if holder is not None:
+            end = f"A run is using it: {holder}."
+        elif summary.rows is None:
             end = "The last run did not come to the end of its file: run the same import again."
         else:
-            end = f"The last run came to the end of its file, of {_counted(summary.rows, 'row')}."
-        begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {_counted(summary.runs, 'run')} so far"
-        self._list({"Store": summary.store, "Begun": begun, "Rows": _remembered(summary)})
+            end = f"The last run came to the end of its file, of {counted(summary.rows, 'row')}."
+        begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {counted(summary.runs, 'run')} so far"
+        self.list({"Store": summary.store, "Begun": begun, "Rows": remembered(summary)})
         self.say(end)
 
-    def _list(self, entries: Mapping[str, str | None]) -> None:
-        """Show names and what they stand for; what is None is left out."""
+    def list(self, entries: Mapping[str, str | None]) -> None:
+        """Show names and their values; what is None is left out."""
         for name, text in entries.items():
             if text is not None:
-                line = f"{name:<{INDENT}}{text}"
+                line = escaped(f"{name:<{INDENT}}{text}")
                 # As one line where it is no person who reads it.
-                self.say(fill(line, self.console.width, **HANGING) if self.console.is_terminal else line)
+                self.say(*wrap(line, self.console.width, **HANGING) if self.console.is_terminal else [line])
 
 
-@contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"the output can't be written: {error.strerror}") from None
-
-
-def _gathered(faults: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Tell the faults of rows; one that many rows have is told once, with all their lines."""
-    told = [error for errors in faults for error in errors]
-    lines_of: dict[str, list[int]] = {}
-    for error in told:
-        _, line, what = LINE.split(error, maxsplit=1)
-        lines_of.setdefault(what, []).append(int(line))
-    for error in told:
-        _, line, what = LINE.split(error, maxsplit=1)
-        lines = lines_of[what]
-        if len(lines) <= FIRST_FAULTS:
-            yield error
-        elif lines[0] == int(line):
-            yield f"lines {_ranges(lines)} ({len(lines):,} rows){what}"
+def _by_fault(faults: Sequence[tuple[str, ...]]) -> list[str]:
+    """Give each fault of rows once, with all their lines, in the order in which they first occur."""
+    numbers_of: dict[tuple[str, str], list[int]] = {}
+    for error in (error for errors in faults for error in errors):
+        _, unit, number, what = LINE.split(error, maxsplit=1)
+        numbers_of.setdefault((unit, what), []).append(int(number))
+    return [
+        f"{unit} {numbers[0]}{what}"
+        if len(numbers) == 1
+        else f"{unit}s {_ranges(numbers)} ({len(numbers):,} rows){what}"
+        for (unit, what), numbers in numbers_of.items()
+    ]
 
 
 def _ranges(lines: Sequence[int]) -> str:
@@ -341,13 +317,35 @@ def _ranges(lines: Sequence[int]) -> str:
             ranges[-1][1:] = [line]
         else:
             ranges.append([line])
-    return ", ".join("-".join(map(str, ends)) for ends in ranges)
+    texts = ["-".join(map(str, ends)) for ends in ranges]
+    return ", ".join(texts if len(texts) <= MAX_RANGES else [*texts[: MAX_RANGES - 1], "…", texts[-1]])
 
 
-def _remembered(summary: JournalSummary) -> str:
+def _moment_of(log: CustomerLog, vendor_name: str) -> datetime | None:
+    """Give the moment in a field; None for a day, which is sent as it is, and for a text."""
+    value = getattr(log, FIELD_OF[vendor_name.lower()])
+    return value if isinstance(value, datetime) else None
+
+
+def _local(at: datetime, zone: tzinfo | None) -> str:
+    city = "" if zone is None else str(zone).rpartition("/")[2].replace("_", " ")
+    if zone is None or at.astimezone(zone).utcoffset() == timedelta():
+        return " UTC"
+    here = at.astimezone(zone)
+    day = "" if here.date() == at.astimezone(timezone.utc).date() else f" on {here:%Y-%m-%d}"
+    return f" UTC ({here:%H:%M} {city}{day})"
+
+
+def _marker(form: str) -> str:
+    return f'each note ends in "{form}", a token in the place of {{}}; staff see it'
+
+
+def remembered(summary: JournalSummary) -> str:
+    """Count the rows of a journal by what is known of them."""
     parts = [f"{summary.added:,} added"]
     parts += [f"{summary.rejected:,} refused"] if summary.rejected else []
     parts += [f"{summary.in_doubt:,} in doubt"] if summary.in_doubt else []
+    parts += [f"{summary.remaining:,} invalid or not sent"] if summary.remaining else []
     return ", ".join(parts)
 
 
@@ -356,7 +354,13 @@ def _calls_ahead(calls: int, seconds: float | None) -> str:
     return f"{calls:,}{time}" + ("; the first carries one log" if calls > 1 else "")
 
 
-def _counted(number: int, word: str) -> str:
+def edited(copies: Iterable[Path]) -> list[str]:
+    """Say where reports are that a person had edited."""
+    return [f"The report that you had edited was renamed to {copy.name}." for copy in copies]
+
+
+def counted(number: int, word: str) -> str:
+    """Give a number with its noun."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
@@ -364,11 +368,25 @@ def _matched(columns: str, vendor: str) -> str:
     return vendor if columns == vendor else f"{vendor} from {columns}"
 
 
-def _state(progress: ImportProgress) -> str:
-    problems = progress.rejected + progress.invalid + progress.not_sent + progress.unknown
-    pace = f", {_pace(progress.records_per_second)} rows/s" if progress.calls else ""
-    left = f", {_duration(progress.seconds_left)} left" if progress.seconds_left else ""
-    return f"{progress.added:,} added, {problems:,} not, {_counted(progress.calls, 'call')}{pace}{left}"
+def _through(progress: ImportProgress) -> int:
+    """Count the rows of which it is known what became of them, and that are not left to send."""
+    return progress.added + progress.rejected + progress.invalid
+
+
+def _state(progress: ImportProgress, rows: int, *, reachable: bool) -> str:
+    left = rows - progress.finished + progress.not_sent
+    counts = {
+        "added": progress.added,
+        "rejected": progress.rejected,
+        "invalid": progress.invalid,
+        "in doubt": progress.unknown,
+        "left": left,
+    }
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count or name == "added"]
+    parts.append(counted(progress.calls, "call"))
+    parts += [f"{_pace(progress.records_per_second)} rows/s"] if progress.calls else []
+    parts += [f"{_duration(progress.seconds_left)} to go"] if progress.seconds_left and left and reachable else []
+    return ", ".join(parts)
 
 
 def _pace(records_per_second: float) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anyio._backends._asyncio  # noqa: F401 (what httpx imports at its first call)
-import httpcore  # noqa: F401 (likewise)
+import httpcore  # noqa: F401 (as above)
 
 import neto_async.cli.commands
 import neto_async.sandbox  # noqa: F401 (imported by the command only when it is asked for)
@@ -52,6 +52,8 @@ def become(order: dict[str, Any], pipes: list[int]) -> None:
     for pipe in pipes:
         os.close(pipe)
     if order["longest_file"] is not None:
+        # A module compiled into a file that ends too early could never be imported again.
+        sys.dont_write_bytecode = True
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["longest_file"], before[1]))
         # What measures the tests writes a file of its own when the command has ended.

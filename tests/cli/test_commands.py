@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from neto_async import NotSent
-from neto_async.cli import commands
+from neto_async.cli import watching
 from neto_async.outcomes import NotSentCause
 from neto_async.sandbox import NetoSandbox, faults
 
@@ -41,6 +41,19 @@ async def test_demo(run: Any) -> None:
     assert "240  added" in ran.out
 
 
+async def test_a_store_on_this_machine_is_reached_past_a_proxy(run: Any, calls: Path) -> None:
+    """With a company's proxy in the environment, neither the demo nor an import into a sandbox goes through it."""
+    asked = []
+    proxy = await asyncio.start_server(lambda _, writer: (asked.append(1), writer.close()), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    async with proxy:
+        demo = await run("demo", **dict.fromkeys(names, address))
+        sent = await run("import", str(calls), "--sandbox", "--json", **dict.fromkeys(names, address))
+
+    assert (0, 0, 3, []) == (demo.code, sent.code, sent.summary["added"], asked)
+
+
 @pytest.mark.parametrize("wire_format", ["json", "xml"])
 async def test_import(run: Any, store: NetoSandbox, calls: Path, wire_format: str) -> None:
     """Every row arrives to the character, in either format, and the summary counts it."""
@@ -61,9 +74,23 @@ async def test_encodings(run: Any, store: NetoSandbox, tmp_path: Path, encoding:
     file = tmp_path / "calls.csv"
     file.write_text(f"Username{delimiter}Notes\nzoë{delimiter}café \u2013 5 €\n", encoding=encoding)
 
-    ran = await run("import", str(file), store=store)
+    given = ["--encoding", encoding] if encoding == "cp1252" else []
+    ran = await run("import", str(file), *given, store=store)
 
     assert (0, [("zoë", "café \u2013 5 €")]) == (ran.code, [(log.username, log.notes) for log in store.logs])
+
+
+async def test_a_doubt_stops_what_nobody_watches(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+    """What is most likely wrong is not sent unattended; the option that the text names answers it."""
+    file = tmp_path / "calls.csv"
+    file.write_text("Username,Notes\nNULL,a\n", encoding="utf-8")
+
+    stopped = await run("import", str(file), store=store)
+    answered = await run("import", str(file), "--empty", "NULL", store=store)
+
+    assert (1, 0) == (stopped.code, answered.code)
+    assert "--empty 'NULL'" in stopped.err
+    assert [(None, "a")] == [(log.username, log.notes) for log in store.logs]
 
 
 async def test_standard_input(run: Any, store: NetoSandbox) -> None:
@@ -86,6 +113,24 @@ async def test_dry_run_sends_nothing(run: Any, store: NetoSandbox, tmp_path: Pat
     assert (2, 0) == (ran.code, len(store.calls))
     assert [True, False, True, True] == [f"line {line}" in ran.out for line in (2, 3, 4, 5)]
     assert "secret" not in ran.out
+
+
+async def test_the_json_output_has_what_the_plan_says(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+    """Notices and doubts of the plan are in the JSON object, of a dry run and of an import, without a cell's text."""
+    file = tmp_path / "calls.csv"
+    file.write_text("Username,Notes\nann,<p>secret</p>\nbob,NULL\n", encoding="utf-8")
+
+    dry = await run("import", str(file), "--dry-run", "--json", store=store)
+    sent = await run("import", str(file), "--json", "--empty", "NULL", store=store)
+
+    (doubt,) = dry.summary["doubts"]
+    assert "cells with the word NULL: 1 cell (first: line 3); give --empty 'NULL'" in doubt
+    assert ([], dry.summary["notices"]) == (sent.summary["doubts"], sent.summary["notices"])
+    assert ["Encoding: UTF-8, as all of it is valid", "HTML in cells"] == [
+        sent.summary["notices"][0],
+        sent.summary["notices"][1][:13],
+    ]
+    assert "secret" not in dry.out + sent.out
 
 
 CHANGED = [
@@ -193,7 +238,7 @@ async def test_foreign_columns_and_words(run: Any, store: NetoSandbox, tmp_path:
 
 
 async def test_reports_can_be_mended(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
-    """``rejected.csv`` holds what was refused or invalid with its own columns, and imports once it is mended."""
+    """``rejected.csv`` holds what was refused or invalid with its own columns, and imports once it is fixed."""
     store.refuse_when(lambda fields: fields.get("Notes") == "refused")
     file = tmp_path / "calls.csv"
     file.write_text(f"{HEADER}a,,refused\nb,Bad,x\nc,,fine\n", encoding="utf-8")
@@ -203,8 +248,8 @@ async def test_reports_can_be_mended(run: Any, store: NetoSandbox, tmp_path: Pat
     rejected = report / "rejected.csv"
     with rejected.open(encoding="utf-8", newline="") as lines:
         rows = sorted(csv.DictReader(lines), key=lambda row: row["neto_line"])
-    mended = rejected.read_text(encoding="utf-8").replace(",,refused,", ",,mended,").replace(",Bad,", ",Completed,")
-    rejected.write_text(mended, encoding="utf-8")
+    fixed = rejected.read_text(encoding="utf-8").replace(",,refused,", ",,fixed,").replace(",Bad,", ",Completed,")
+    rejected.write_text(fixed, encoding="utf-8")
     again = await run("import", str(rejected), store=store)
     added_again = await run("import", str(report / "added.csv"), store=store)
     other = tmp_path / "other.csv"
@@ -216,7 +261,7 @@ async def test_reports_can_be_mended(run: Any, store: NetoSandbox, tmp_path: Pat
     ]
     assert 0o600 == stat.S_IMODE(rejected.stat().st_mode)
     assert (2, 0, 1, 1) == (ran.code, again.code, added_again.code, in_use.code)
-    assert {"fine", "mended", "x"} == {log.notes for log in store.logs}
+    assert {"fine", "fixed", "x"} == {log.notes for log in store.logs}
 
 
 async def test_records_in_doubt(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
@@ -247,7 +292,10 @@ async def test_why_rows_are_in_doubt(run: Any, store: NetoSandbox, calls: Path) 
 @pytest.mark.parametrize(
     ("cause", "says"),
     [
-        (NotSentCause.KEY_REFUSED, "the store refused the API key: mend NETO_API_KEY, or NETO_USERNAME"),
+        (
+            NotSentCause.KEY_REFUSED,
+            "the store refused the API key: check NETO_API_KEY and NETO_USERNAME, or an add-on's NETO_SECRET_KEY",
+        ),
         (NotSentCause.GAVE_UP, "the store could not be reached, however often it was tried"),
         (NotSentCause.IN_DOUBT, "what was wrong with the answers"),
         (NotSentCause.WRONG_ADDRESS, "what was wrong with the answers"),
@@ -257,7 +305,7 @@ async def test_why_rows_are_in_doubt(run: Any, store: NetoSandbox, calls: Path) 
 def test_why_rows_were_not_sent(cause: NotSentCause, says: str) -> None:
     """In a person's words, and what was wrong with answers where those are ours; Neto's own stay in the reports."""
     outcome = NotSent(index=0, record=None, cause=cause, reason="what was wrong with the answers")
-    assert says == commands._why(outcome)
+    assert says == watching._why(outcome)
 
 
 async def test_refused_key(run: Any, store: NetoSandbox, calls: Path) -> None:
@@ -266,6 +314,20 @@ async def test_refused_key(run: Any, store: NetoSandbox, calls: Path) -> None:
 
     assert (4, 3, 0) == (ran.code, ran.summary["not_sent"], len(store.logs))
     assert "CANARY" not in ran.out + ran.err
+
+
+async def test_the_keys_of_an_add_on(run: Any, store: NetoSandbox, calls: Path) -> None:
+    """An add-on's keys in the environment stand for user name and key; a key of another kind beside them is refused."""
+    store.credentials.access_key, store.credentials.secret_key = "a", "CANARY-key"
+    keys = {"NETO_USERNAME": "", "NETO_ACCESS_KEY": "a", "NETO_SECRET_KEY": "CANARY-key"}
+
+    ran = await run("import", str(calls), "--json", store=store, NETO_API_KEY="", **keys)
+    both = await run("import", str(calls), "--json", store=store, NETO_API_KEY="CANARY", **keys)
+
+    assert (0, 3, 3) == (ran.code, ran.summary["added"], len(store.logs))
+    assert 1 == both.code
+    assert "set either NETO_API_KEY, or NETO_ACCESS_KEY and NETO_SECRET_KEY" in both.err
+    assert "CANARY" not in ran.out + ran.err + both.out + both.err
 
 
 @pytest.mark.parametrize(
@@ -300,12 +362,12 @@ async def test_a_finished_import_sends_nothing_again(run: Any, store: NetoSandbo
     summary = (await run("import", str(calls), "--json", store=store)).summary
 
     assert (0, 0, 3) == (first.code, second.code, len(store.logs))
-    assert "3 were settled by an earlier run and not sent again: nothing was sent" in second.out
+    assert "3 were sent by an earlier run and not sent again: nothing was sent" in second.out
     assert (3, 3, 0) == (summary["added"], summary["replayed"], summary["calls"])
 
 
 async def test_rows_in_doubt_are_held(run: Any, store: NetoSandbox, calls: Path) -> None:
-    """What an earlier run left in doubt is not sent unless asked for; mended and new rows are."""
+    """What an earlier run left in doubt is not sent unless asked for; fixed and new rows are."""
     store.faults.next(faults.Reset(saves=True))
     report = calls.parent / "report"
 
@@ -316,7 +378,7 @@ async def test_rows_in_doubt_are_held(run: Any, store: NetoSandbox, calls: Path)
     resent = await run("import", str(calls), "--in-doubt", "resend", store=store)
 
     assert (3, 3, 0) == (doubtful.code, held.code, resent.code)
-    assert [True, True, False] == ["--in-doubt resend" in ran.out for ran in (doubtful, held, resent)]
+    assert [True, True, False] == ["neto-async settle" in ran.out for ran in (doubtful, held, resent)]
     assert ["1"] == unknown
     assert ["ann", "ann", "bob", "cy"] == sorted(str(log.username) for log in store.logs)
 
@@ -333,21 +395,33 @@ async def test_reasons_outlive_the_run(run: Any, store: NetoSandbox, calls: Path
     assert 2 == again.code
     assert before == (report / "rejected.csv").read_text(encoding="utf-8")
     assert "Rejected" in before
-    assert {"added.csv", "not_sent.csv", "rejected.csv", "unknown.csv", ".journal"} == {
+    assert {"added.csv", "not_sent.csv", "rejected.csv", "unknown.csv", ".journal", ".written"} == {
         file.name for file in report.iterdir()
     }
 
 
-async def test_refused_rows_go_again_when_mended_or_asked_for(run: Any, store: NetoSandbox, calls: Path) -> None:
+async def test_a_renamed_report_is_named(run: Any, store: NetoSandbox, calls: Path) -> None:
+    """The report that a person had edited keeps its text under another name, and the summary gives that name."""
+    report = calls.parent / "report"
+    await run("import", str(calls), "--report", str(report), store=store)
+    (report / "rejected.csv").write_text("edited by hand\n", encoding="utf-8")
+
+    again = await run("import", str(calls), "--report", str(report), store=store)
+
+    assert "edited by hand\n" == (report / "rejected-edited-1.csv").read_text(encoding="utf-8")
+    assert "The report that you had edited was renamed to rejected-edited-1.csv." in again.out
+
+
+async def test_refused_rows_go_again_when_fixed_or_asked_for(run: Any, store: NetoSandbox, calls: Path) -> None:
     """A refused row is sent again once it has changed, or where the user wants it."""
     store.refuse_when(lambda fields: fields.get("Notes") == "fine")
     await run("import", str(calls), store=store)
     asked = await run("import", str(calls), "--retry-rejected", "--json", store=store)
-    rewrite(calls, "fine", "mended")
-    mended = await run("import", str(calls), "--json", store=store)
+    rewrite(calls, "fine", "fixed")
+    fixed = await run("import", str(calls), "--json", store=store)
 
     assert (2, 1) == (asked.code, asked.summary["calls"])
-    assert (0, 1, 2) == (mended.code, mended.summary["calls"], mended.summary["replayed"])
+    assert (0, 1, 2) == (fixed.code, fixed.summary["calls"], fixed.summary["replayed"])
 
 
 async def test_another_source_or_store_is_refused(run: Any, store: NetoSandbox, calls: Path) -> None:
@@ -373,12 +447,12 @@ async def test_status(run: Any, store: NetoSandbox, calls: Path) -> None:
     await run("import", str(calls), "--journal", str(journal), store=store)
 
     shown = await run("status", str(journal))
-    told = await run("status", str(journal), "--json")
+    reported = await run("status", str(journal), "--json")
     wrong = await run("status", str(calls))
 
-    assert (0, 0, 1) == (shown.code, told.code, wrong.code)
+    assert (0, 0, 1) == (shown.code, reported.code, wrong.code)
     assert "3 added" in shown.out
-    assert (3, 3, 0) == (told.summary["added"], told.summary["rows"], told.summary["in_doubt"])
+    assert (3, 3, 0) == (reported.summary["added"], reported.summary["rows"], reported.summary["in_doubt"])
     assert "is not a journal" in wrong.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import os
@@ -17,11 +18,12 @@ from typing import Any
 import pytest
 
 from neto_async import AsyncNetoClient, CustomerLog, cli
-from neto_async.cli import commands
+from neto_async.cli import commands, import_flow, sandbox_store
+from neto_async.cli.screen import Screen
 from neto_async.errors import ConfigurationError
 from neto_async.importing import ColumnMapping, LogSource, make_plan, open_rows
-from neto_async.importing.journal import End, Intent, RowState
-from neto_async.importing.journal_sqlite import SqliteJournal
+from neto_async.journals.protocol import End, Intent, RowState
+from neto_async.journals.sqlite import SqliteJournal
 from neto_async.sandbox import NetoSandbox, ReplyShape, faults
 
 
@@ -49,6 +51,8 @@ WRONG = [
     (["--encoding", "zip"], "no encoding has this name"),
     (["--delimiter", ";;"], "a delimiter is one character"),
     (["--sheet", "One"], "only a workbook has sheets"),
+    (["--header-row", "0"], "header_row must be a whole number from 1"),
+    (["--timezone", "EST"], "did you mean Australia/Sydney"),
     (["--mapping", "missing.toml"], "missing.toml: No such file or directory"),
 ]
 
@@ -88,9 +92,22 @@ async def test_all_commands_have_help(run: Any) -> None:
     shown = await run("--help")
     for word in ("import", "status", "demo", "sandbox"):
         assert word in shown.out
-        assert (0, "") == ((told := await run(word, "-h")).code, told.err)
+        assert (0, "") == ((reported := await run(word, "-h")).code, reported.err)
     assert 0 == (await run("--version")).code
     assert 1 == (await run("nothing")).code
+
+
+async def test_the_help_of_an_import_is_grouped(run: Any) -> None:
+    """Options stand under headings, the ten that matter first; ports show their default; an old name is hidden."""
+    shown = (await run("import", "--help")).out
+    first, _, rest = shown.partition("Reading the file:")
+    _, _, main = first.partition("Main options:")
+
+    assert 10 == len(re.findall("^  --", main, re.MULTILINE))
+    assert [True] * 3 == [f"{name}:\n" in rest for name in ("Going on after a stop", "Sending", "Help")]
+    assert ["--input-format", "--wire-format"] == re.findall(r"^  (--[\w-]*format)", rest, re.MULTILINE)
+    assert "  --port INTEGER" in (reported := (await run("sandbox", "--help")).out)
+    assert "[default: 0]" in reported
 
 
 async def test_ctrl_c_while_a_file_comes(run: Any, store: NetoSandbox, output: Any) -> None:
@@ -115,12 +132,12 @@ def test_without_what_the_sandbox_needs(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delitem(sys.modules, "neto_async.sandbox")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(ConfigurationError, match=r'pip install "neto_async\[sandbox\]"'):
-        commands._sandbox()
+        sandbox_store.make_sandbox()
 
 
 def test_the_demo_says_what_is_next(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """It ends as its import did, and names the commands to try next."""
-    monkeypatch.setattr(commands, "_import", lambda *_: 7)
+    monkeypatch.setattr(commands, "import_file", lambda *_: 7)
     assert 7 == commands.demo.callback()  # type: ignore[misc]
 
     shown = capsys.readouterr().out
@@ -149,19 +166,47 @@ async def test_how_long_it_takes(run: Any, store: NetoSandbox, file: Path, rate:
 
 
 async def test_many_invalid_rows(run: Any, store: NetoSandbox, file: Path) -> None:
-    """Before it sends it names the first invalid rows, says how many more there are, and how to see them all."""
+    """Before it sends it names each fault once with its lines, the first five, and says how to see all."""
     with file.open("a", encoding="utf-8") as end:
         end.write("a,b\n" * 3 + f"{'n' * 26}\na,b,c\n" + "a,b\n" * 4 + "fine\na,b\n")
+        end.writelines(",".join("a" * cells) + "\n" for cells in range(4, 9))
     ran = await run("import", str(file), store=store)
     looked = await run("import", str(file), "--dry-run", store=store)
 
-    assert (2, 5, 2, 1) == (ran.code, ran.out.count("  line "), looked.code, looked.out.count("  line "))
-    assert "  … and 4 more; --dry-run lists them all\n" in ran.out
-    # What many have is told once, with all their lines.
-    assert re.search(r"^  lines 11-13, 16-19, 21 \(8 rows\): ", looked.out, re.MULTILINE)
+    assert (2, 4, 2, 6) == (ran.code, ran.out.count("  line "), looked.code, looked.out.count("  line "))
+    assert "  … and 2 other faults; --dry-run lists them all\n" in ran.out
+    for shown in (ran.out, looked.out):
+        assert re.search(r"^  lines 11-13, 16-19, 21 \(8 rows\): ", shown, re.MULTILINE)
+
+
+async def test_more_invalid_rows_than_a_plan_keeps(run: Any, store: NetoSandbox, file: Path) -> None:
+    """Of very many invalid rows the plan says how many there are, and of how many it shows the faults."""
+    with file.open("a", encoding="utf-8") as end:
+        end.write("a,b\n" * 1_002)
+    looked = await run("import", str(file), "--dry-run", store=store)
+
+    assert "  lines 11-1010 (1,000 rows): " in looked.out
+    assert "  These are the faults of the first 1,000 invalid rows of 1,002.\n" in looked.out
 
 
 # -- the sandbox ------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_with_a_fault_to_practise(run: Any, output: Any) -> None:
+    """The fault that is named happens to the second call; a name that is none is refused with those that are."""
+    await run.start("sandbox", "--fault", "answer lost", out=output.name)
+    await output.until("Ctrl-C ends it")
+    said = dict(re.findall(r"export (\w+)=(\S+)", output.shown))
+    async with AsyncNetoClient(
+        said["NETO_STORE_URL"], username=said["NETO_USERNAME"], api_key=said["NETO_API_KEY"]
+    ) as neto:
+        report = await neto.add_customer_logs([{"Notes": str(number)} for number in range(3)])
+    os.kill(run.process, signal.SIGINT)
+    await run.ended()
+    refused = await run("sandbox", "--fault", "rain")
+
+    assert (1, 2) == (len(report.added), len(report.unknown))
+    assert (1, True) == (refused.code, 'no fault "rain"; there are answer lost' in refused.err)
 
 
 async def test_a_store_to_play_with(run: Any, output: Any) -> None:
@@ -290,11 +335,11 @@ async def test_a_file_that_can_not_be_read_any_more(store: NetoSandbox, capsys: 
     rows = open_rows(file, name="calls.csv")
     source = LogSource(file=rows, plan=make_plan(rows, ColumnMapping(), import_unknown=False))
     client = {"store_url": store.url, "username": store.username, "api_key": store.api_key}
-    options = commands._Options(journal=tmp_path / "it.journal")
+    options = import_flow.ImportOptions(journal=tmp_path / "it.journal")
 
     async def bring() -> int:
-        return await commands._connect(
-            {**client, "requests_per_minute": None}, None, source, None, options, commands.Screen()
+        return await import_flow._connect(
+            {**client, "requests_per_minute": None}, None, source, None, options, Screen()
         )
 
     file.broken = True
@@ -358,4 +403,32 @@ async def test_trouble(  # noqa: PLR0917
         await output.until("To go on with what is left")
 
     assert 4 == ran.code
-    assert "Stopping: no more rows are sent." in output.shown
+    # A call may just be trying to connect; then it says as well that it awaits one.
+    assert "Stopping: no more rows are sent" in output.shown
+
+
+async def test_a_guess_and_a_moment_are_shown_as_they_are_read(run: Any, tmp_path: Path) -> None:
+    """A dry run shows words that a guessed encoding changes, and a moment with its own zone in UTC."""
+    file = tmp_path / "calls.csv"
+    file.write_bytes(b"Notes,LastContacted\nCaf\xe9 rang,2026-01-01T00:00:00Z\n")
+    ran = await run("import", str(file), "--dry-run", "--sandbox")
+
+    assert "Café" in ran.out
+    assert "LastContacted: 2026-01-01 00:00:00 UTC\n" in ran.out
+
+
+async def test_a_dry_run_writes_what_would_be_sent(run: Any, tmp_path: Path) -> None:
+    """With a folder, the valid rows are written as they would go out, and can't be imported by mistake."""
+    file = tmp_path / "calls.csv"
+    file.write_text("Notes,LastContacted,Status\n=1+1,2026-02-02 09:00,closed\nbad,soon,closed\n", encoding="utf-8")
+    words = ("--timezone", "Australia/Brisbane", "--map-value", "Status=closed=Completed", "--sandbox")
+    ran = await run("import", str(file), *words, "--dry-run", "--report", str(tmp_path / "out"))
+    planned = tmp_path / "out" / "planned.csv"
+    again = await run("import", str(planned), "--sandbox")
+
+    rows = list(csv.DictReader(planned.read_text(encoding="utf-8-sig").splitlines()))
+    assert [("2", "=1+1", "2026-02-01 23:00:00", "Completed")] == [
+        (row["neto_line"], row["Notes"], row["LastContacted"], row["Status"]) for row in rows
+    ]
+    assert (2, True, 0o600) == (ran.code, str(planned) in ran.out, planned.stat().st_mode & 0o777)
+    assert (1, True) == (again.code, "is from the plan of a file" in again.err)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from neto_async import NotSent
-from neto_async.cli import commands
 from neto_async.cli.screen import Screen
+from neto_async.cli.stopping import Stopper
 from neto_async.sandbox import NetoSandbox, faults
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the terminals and processes of Linux")
@@ -88,12 +88,29 @@ async def test_what_is_too_long_for_a_line(run: Any, store: NetoSandbox, termina
     assert "".join(f"{file}.".split()) in "".join(plan.split())
 
 
+async def test_an_unknown_status_comes_with_its_remedy(
+    run: Any, store: NetoSandbox, terminal: Any, tmp_path: Path
+) -> None:
+    """At a terminal the plan names the words, their rows and the option; off it, where a log may keep it, no word."""
+    file = tmp_path / "calls.csv"
+    file.write_text("Status,Notes\nsolved,a\nsolved,b\nCompleted,c\nparked,d\n", encoding="utf-8")
+
+    await run("import", str(file), "--dry-run", store=store, terminal=terminal.name, TERM="xterm")
+    await terminal.until("A dry run")
+    off = await run("import", str(file), "--dry-run", store=store)
+
+    shown = " ".join(terminal.shown.split())
+    assert '2 rows say "solved": --map-value Status="solved=Completed"' in shown
+    assert '1 row says "parked": --map-value Status="parked=Completed"' in shown
+    assert ("solved" in off.out, "parked" in off.out) == (False, False)
+
+
 async def test_the_bar(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """A bar says how far it is, at the end that all is done, and leaves the cursor to be seen."""
     await run("import", str(file), "--yes", *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
     await terminal.until("60  added")
 
-    assert re.search(r"60/60 60 added, 0 not, 31 calls, [\d,.]+ rows/s\n", terminal.shown)
+    assert re.search(r"60/60 60 added, 31 calls, [\d,.]+ rows/s\n", terminal.shown)
     assert terminal.written.rfind(b"\x1b[?25l") < terminal.written.rfind(b"\x1b[?25h")
 
 
@@ -130,7 +147,7 @@ async def test_ctrl_c(run: Any, store: NetoSandbox, terminal: Any, file: Path) -
 
 async def test_a_request_before_the_run(store: NetoSandbox, connect: Any, capsys: Any) -> None:
     """What is asked for while the client is made stops the run as soon as there is one. White-box."""
-    stopper = commands._Stopper(Screen(), None, None)
+    stopper = Stopper(Screen(), None, None)
     with stopper.listening():
         os.kill(os.getpid(), signal.SIGTERM)
         while not stopper._asked:  # noqa: ASYNC110 - the loop hears of it in its own time
@@ -142,6 +159,24 @@ async def test_a_request_before_the_run(store: NetoSandbox, connect: Any, capsys
 
     assert ([NotSent], 0) == ([type(outcome) for outcome in outcomes], store.call_count)
     assert "Stopping: no more rows are sent.\n" == capsys.readouterr().out
+
+
+async def test_a_request_before_the_reading_back(capsys: Any) -> None:
+    """What was asked for while the client is made ends what comes before the run. White-box."""
+    stopper = Stopper(Screen(), None, None)
+    stopper._asked = True
+    assert await stopper.before_the_run(asyncio.sleep(3600)) is None
+    assert not capsys.readouterr().out
+
+
+async def test_work_before_the_run_that_somebody_else_cancels() -> None:
+    """Only a request to stop is taken for one: any other cancellation goes on. White-box."""
+    stopper = Stopper(Screen(), None, None)
+    waiting = asyncio.create_task(stopper.before_the_run(asyncio.sleep(3600)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_ctrl_c_twice(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:

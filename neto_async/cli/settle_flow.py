@@ -1,0 +1,255 @@
+"""The settling of a file's rows in doubt: plan, reading, summary. May import: all but commands."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from neto_async.cli.exit_codes import ALL_ADDED, SOME_UNKNOWN, STOPPED
+from neto_async.cli.import_flow import readable, reports_in
+from neto_async.cli.output import write_json
+from neto_async.cli.screen import Screen, counted, edited
+from neto_async.client import AsyncNetoClient
+from neto_async.errors import ConfigurationError, NetoError
+from neto_async.files.opening import RowFile
+from neto_async.importing.plan import LogSource, make_plan
+from neto_async.importing.reports import Reports
+from neto_async.importing.resuming import outcomes_so_far
+from neto_async.journals.protocol import READ_AT_ONCE
+from neto_async.mapping.columns import ColumnMapping
+from neto_async.reconciling.evidence import Missing
+from neto_async.reconciling.from_journal import doubts_of, note_seen
+from neto_async.reconciling.settle import calls_needed, customers_in, over_at
+from neto_async.results import ReconcileReport
+from neto_async.settings import Settings, credentials_from_env
+
+__all__ = ["SettleOptions", "settle_file"]
+
+MAX_ROWS = 20
+"""Rows still in doubt that a summary shows."""
+
+
+@frozen(kw_only=True)
+class SettleOptions:
+    """
+    What the user asked for, apart from the file and the mapping.
+
+    Attributes:
+        journal: A `SqliteJournal`, or one with its methods.
+        found: Log ids that a person saw in the store, by row from 1.
+        absent: Rows from 1 that a person did not find there.
+        sole_writer: The user's guarantee.
+        marker: The form of the marker that the rows were sent with; None without one.
+        settle_after: Seconds.
+        report: The folder of the import's reports, which are written anew; None where that is not asked for.
+        as_json: Write an object for a program.
+    """
+
+    journal: Any
+    found: Mapping[int, int]
+    absent: frozenset[int]
+    sole_writer: bool
+    marker: str | None
+    settle_after: float
+    report: Path | None
+    as_json: bool
+
+
+def settle_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: SettleOptions) -> int:
+    """Note what a person saw, or read the customers of the rows in doubt back and note what that proves."""
+    screen = Screen(stderr=options.as_json)
+    client = {**credentials_from_env(), **limits}
+    settings = Settings(**client)
+    with readable(rows.name):
+        source = LogSource(file=rows, plan=make_plan(rows, mapping, import_unknown=False))
+        reports = reports_in(options.report, rows, source.plan, options.journal.summary().identity)
+        noted = None
+        if options.found or options.absent:
+            noted = _note(source, settings, options, screen)
+        elif not _plan(source, settings, options, screen):
+            if options.as_json:
+                _write(ReconcileReport(()), None, ALL_ADDED)
+            screen.say("Nothing is in doubt.")
+            return ALL_ADDED
+        code = _read_back_now(client, source, options, screen) if noted is None else noted
+        if reports is not None and code != STOPPED:
+            _write_reports(source, reports, settings, options, screen)
+        return code
+
+
+def _read_back_now(client: dict[str, Any], source: LogSource, options: SettleOptions, screen: Screen) -> int:
+    async def read_back() -> int:
+        async with AsyncNetoClient(**client) as neto:
+            return await _read_back(neto, source, options, screen)
+
+    try:
+        return asyncio.run(read_back())
+    except KeyboardInterrupt:
+        screen.say("", "Stopped. What was proven by then is noted; run it again for the rest.")
+        return STOPPED
+
+
+def _note(source: LogSource, settings: Settings, options: SettleOptions, screen: Screen) -> int:
+    journal = options.journal
+    journal.open(settings.store_url)
+    try:
+        journal.settle(())
+        found = {row - 1: log_id for row, log_id in options.found.items()}
+        note_seen(journal, source, found, {row - 1 for row in options.absent}, zone=settings.wire_timezone)
+    finally:
+        journal.close()
+    left = journal.summary().in_doubt
+    code = SOME_UNKNOWN if left else ALL_ADDED
+    counts = {"found": len(options.found), "absent": len(options.absent)}
+    if options.as_json:
+        write_json({**counts, "unknown": left, "exit_code": code})
+    screen.say(f"Noted: {counts['found']:,} found, {counts['absent']:,} absent. In doubt: {counted(left, 'row')}.")
+    if options.absent:
+        _say_next(screen)
+    return code
+
+
+def _plan(source: LogSource, settings: Settings, options: SettleOptions, screen: Screen) -> int:
+    """Show what is going to be read; return how many rows are in doubt."""
+    summary = options.journal.summary()
+    if summary.store != settings.store_url:
+        raise ConfigurationError(f"the journal is of an import into {summary.store}, not {settings.store_url}")
+    with options.journal.reading():
+        doubts = doubts_of(options.journal, source, zone=settings.wire_timezone, marker=options.marker)
+    given, rows = doubts.given, len(doubts.outcomes)
+    if rows:
+        nameless = sum(not (outcome.record.username or "").strip() for outcome in doubts.outcomes.values())
+        customers = len(customers_in(given))
+        calls, rate = calls_needed(given), settings.requests_per_minute
+        minutes = "" if rate is None else f", about {max(1, round(60 * calls / rate))} s at the limit"
+        screen.list(
+            {
+                "Store": settings.store_url,
+                "File": f"{source.file.name} ({source.file.read_as})",
+                "Doubt": counted(rows, "row"),
+                "Read": f"{counted(customers, 'customer')} in {calls:,} calls or more{minutes}; nothing is sent",
+                "Notice": f"{counted(nameless, 'row')} without a user name can't be read back" if nameless else None,
+            }
+        )
+        until = over_at(given, options.settle_after)
+        if until > datetime.now(timezone.utc).timestamp():
+            at = datetime.fromtimestamp(until, timezone.utc)
+            screen.say("", f"Waiting until {at:%H:%M:%S} UTC, when no call can be saved any more (--settle-after).")
+    return rows
+
+
+def _write_reports(
+    source: LogSource, reports: Reports, settings: Settings, options: SettleOptions, screen: Screen
+) -> None:
+    """Write what is known of each row by now."""
+    with options.journal.reading():
+        reports.open(options.journal.identity)
+        outcomes = outcomes_so_far(source, options.journal, zone=settings.wire_timezone)
+        try:
+            while some := list(islice(outcomes, READ_AT_ONCE)):
+                reports.write(some)
+        finally:
+            reports.close(complete=False)
+    screen.say(*edited(reports.copies), f"Reports: {options.report}")
+
+
+async def _read_back(neto: AsyncNetoClient, source: LogSource, options: SettleOptions, screen: Screen) -> int:
+    shown = 0
+
+    def show(looked_at: int, of_all: int) -> None:
+        nonlocal shown
+        if 10 * looked_at // of_all > shown:
+            shown = 10 * looked_at // of_all
+            screen.say(f"{looked_at:,} of {of_all:,} rows")
+
+    error = None
+    report = ReconcileReport(())
+    try:
+        report = await neto.reconcile(
+            journal=options.journal,
+            source=source,
+            marker=options.marker,
+            sole_writer=options.sole_writer,
+            settle_after=options.settle_after,
+            wait=True,
+            on_progress=show,
+        )
+    except NetoError as fault:
+        if isinstance(fault, ConfigurationError):
+            raise
+        error = str(fault)
+    return _summary(report, error, options, screen)
+
+
+def _summary(report: ReconcileReport, error: str | None, options: SettleOptions, screen: Screen) -> int:
+    code = STOPPED if error is not None else SOME_UNKNOWN if report.unknown else ALL_ADDED
+    if options.as_json:
+        _write(report, error, code)
+    if error is not None:
+        screen.say("", f"Stopped: {error}", "What was proven by then is noted; run it again for the rest.")
+        return code
+    screen.say("")
+    screen.say(f"{len(report.added):>6,}  added      found in the store, with their ids", style="green")
+    screen.say(f"{len(report.not_sent):>6,}  not sent   certainly not in the store", style="yellow")
+    screen.say(f"{len(report.unknown):>6,}  unknown    not proven either way", style="yellow")
+    for missing, count in Counter(record.missing for record in report.records if record.missing).most_common():
+        screen.say(f"Still in doubt ({count:,}), for want of {missing}.{_hint(missing, options)}")
+    left = [record for record in report.records if record.missing is not None]
+    for record in left[:MAX_ROWS]:
+        ids = ", ".join(map(str, record.candidates)) or "none"
+        screen.say(f"  row {record.outcome.index + 1:,}: {record.reason}; logs to look at: {ids}")
+    if len(left) > MAX_ROWS:
+        screen.say(f"  {counted(len(left) - MAX_ROWS, 'more row')}, which --json lists")
+    if report.unknown:
+        screen.say("Look these up in the store, then: --found ROW=LOGID, or --absent ROW.")
+    if report.not_sent:
+        _say_next(screen)
+    return code
+
+
+def _write(report: ReconcileReport, error: str | None, code: int) -> None:
+    unknown = [
+        {"row": record.outcome.index + 1, "missing": record.missing, "candidates": list(record.candidates)}
+        for record in report.records
+        if record.missing is not None
+    ]
+    counts = {"added": len(report.added), "not_sent": len(report.not_sent), "unknown": len(report.unknown)}
+    write_json({**counts, "rows_unknown": unknown, "error": error, "exit_code": code})
+
+
+def _hint(missing: str, options: SettleOptions) -> str:
+    """Name the option that could supply what is missing."""
+    if missing == Missing.SOLE_WRITER:
+        return " If you can give it: --sole-writer."
+    if missing == Missing.KNOWN_LOGS and options.marker is None:
+        return " If the file was imported with a --marker, give the same."
+    return ""
+
+
+def _say_next(screen: Screen) -> None:
+    screen.say("To send what is not there, nothing twice, run the import again, such as:")
+    screen.say(f"  {shlex.join(['neto-async', 'import', *_options_of_the_file()])}", wrap=False)
+
+
+def _options_of_the_file() -> list[str]:
+    """Give the options that say how the file is read, as they were given."""
+    own = {"--sole-writer": 0, "--settle-after": 1, "--found": 1, "--absent": 1, "--json": 0}
+    kept, skip = [], 0
+    for word in sys.argv[2:]:
+        name, equals, _ = word.partition("=")
+        if skip:
+            skip -= 1
+        elif name in own:
+            skip = 0 if equals else own[name]
+        else:
+            kept.append(word)
+    return kept
