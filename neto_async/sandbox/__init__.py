@@ -11,23 +11,28 @@ other. Needs aiohttp: the extra ``sandbox``.
 from __future__ import annotations
 
 try:
-    import aiohttp  # noqa: F401 - asked for here, so that its absence is told in one sentence
+    import aiohttp  # noqa: F401 - imported here, so that its absence gives one clear error
 except ImportError as _error:
     raise ImportError('the sandbox needs aiohttp: pip install "neto_async[sandbox]"') from _error
 
 from neto_async.sandbox import faults
+from neto_async.sandbox.credentials import Credentials
+from neto_async.sandbox.customers import ReadBack
 from neto_async.sandbox.ledger import Call, SavedLog
-from neto_async.sandbox.reading import SandboxRequest
+from neto_async.sandbox.reading import Query, SandboxRequest
 from neto_async.sandbox.replies import ReplyShape
 from neto_async.sandbox.store import NetoSandbox
 from neto_async.sandbox.transmission import Ending, HttpReply, RawBytes
 
 __all__ = [
     "Call",
+    "Credentials",
     "Ending",
     "HttpReply",
     "NetoSandbox",
+    "Query",
     "RawBytes",
+    "ReadBack",
     "ReplyShape",
     "SandboxRequest",
     "SavedLog",

@@ -1,5 +1,5 @@
 """
-Check a log against the vendor's AddCustomerLog page (developers.maropost.com, read 2026-11).
+Check a log against the vendor's pages on AddCustomerLog and UpdateCustomerLog (developers.maropost.com, read 2026-11).
 
 The texts echo what was sent and name no position in the batch, as Neto's own messages do. May import: reading.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 
 from neto_async.sandbox.reading import Record
 
-__all__ = ["FIELDS", "UnknownElements", "problems_of"]
+__all__ = ["FIELDS", "UPDATABLE", "UnknownElements", "problems_of"]
 
 UnknownElements = Literal["refuse", "ignore"]
 
@@ -28,20 +28,25 @@ FIELDS = {
 }
 """The vendor's element names, in the vendor's order, with ours."""
 
+UPDATABLE = FIELDS.keys() - {"Username"}
+"""What an update can change."""
+
 _LENGTHS = {"AllocatedTo": 255, "FollowUpType": 50, "Username": 25, "CustomerName": 100}
+_UPDATE_LENGTHS = _LENGTHS | {"AllocatedTo": 100}
 _STATUSES = ("Require Recontact", "Recontacting", "Completed")
 _DATES = ("LastContacted", "DateRequiredFollowUp")
 _DATE_SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _NO_DATE = ("", "0000-00-00 00:00:00")
-"""What stands for no date in live replies."""
+"""How live replies write a missing date."""
 
 
-def problems_of(record: Record, *, unknown_elements: UnknownElements = "refuse") -> list[str]:
-    """List what the store refuses a log for, in words that echo it."""
+def problems_of(record: Record, *, unknown_elements: UnknownElements = "refuse", is_update: bool = False) -> list[str]:
+    """List why the store refuses a log, or what it is to become, in texts that echo it."""
     problems = []
+    fields = UPDATABLE | {"LogID"} if is_update else FIELDS.keys()
     if unknown_elements == "refuse":
-        problems += [f"Element {name} is not known" for name in record if name not in FIELDS]
-    for name, limit in _LENGTHS.items():
+        problems += [f"Element {name} is not known" for name in record if name not in fields]
+    for name, limit in (_UPDATE_LENGTHS if is_update else _LENGTHS).items():
         if len(value := record.get(name, "")) > limit:
             problems.append(f"{name} {value} is longer than {limit} characters")
     if (status := record.get("Status", "")) and status not in _STATUSES:

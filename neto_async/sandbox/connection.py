@@ -19,13 +19,13 @@ from neto_async.sandbox.transmission import Ending, HttpReply, RawBytes, Transmi
 __all__ = ["ask_for_body", "response_for"]
 
 _LINGER_ZERO = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-"""SO_LINGER on, with no time: closing then sends RST in place of FIN."""
+"""SO_LINGER on, with no time: closing then sends RST instead of FIN."""
 
 Pause = Callable[[float], Awaitable[None]]
 
 
 def ask_for_body(request: web.BaseRequest) -> None:
-    """Tell a client to go on that sent its head alone and waits to be asked (as curl does with a long body)."""
+    """Answer 100 Continue to a client that sent only its headers and waits (as curl does with a long body)."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 

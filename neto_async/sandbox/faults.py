@@ -1,12 +1,12 @@
 """
-What can go wrong at a store, each as a small named object, and the script that says which call meets which.
+What can go wrong at a store, each as a small named object; ``script.py`` says which call meets which.
 
     store.faults.next(faults.Reset(saves=True), faults.Status(503))    # one coming call each, in this order
     store.faults.when(lambda request: request.contains("x"), faults.Refuse())
     store.faults.always(faults.Late(2.0))
 
 A fault that has ``saves`` lets the store do its work first where it is true: the records are in the ledger (if the
-store takes them at all) before things go wrong. May import: reading, replies, transmission.
+store takes them at all) before things go wrong. May import: exchange, replies, transmission.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from __future__ import annotations
 import asyncio
 import zlib
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Collection
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from typing import ClassVar
 
 import attrs
 from attrs import field, frozen
 
-from neto_async.sandbox.reading import SandboxRequest
+from neto_async.sandbox.exchange import Exchange
 from neto_async.sandbox.replies import Answer, Message, ReplyShape
 from neto_async.sandbox.transmission import Ending, HttpReply, RawBytes, Transmission
 
 __all__ = [
+    "FAULTS",
     "AnswerWith",
     "BrokenGzip",
     "Close",
@@ -35,7 +35,6 @@ __all__ = [
     "EmptyBody",
     "Exchange",
     "Fault",
-    "FaultScript",
     "FewerIds",
     "GarbageStatusLine",
     "GzipBomb",
@@ -50,6 +49,7 @@ __all__ = [
     "RefuseKey",
     "Reset",
     "ResetUnread",
+    "SavedLater",
     "ServerBroke",
     "Shaped",
     "Silence",
@@ -57,32 +57,6 @@ __all__ = [
     "TooManyCalls",
     "WrongEncoding",
 ]
-
-
-class Exchange(Protocol):
-    """A call that the store is working on, as a fault sees it."""
-
-    @property
-    def request(self) -> SandboxRequest:
-        """The call as it arrived."""
-        ...
-
-    def process(self, *, refusing: Collection[int] = ()) -> Answer:
-        """
-        Do the store's work: check the call and save its records, once.
-
-        Args:
-            refusing: Positions of records, from 0, that are refused while their neighbours are saved.
-        """
-        ...
-
-    def reply(self, answer: Answer, *, shape: ReplyShape | None = None) -> HttpReply:
-        """Print an answer, in the store's shape if none is given."""
-        ...
-
-    async def pause(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None:
-        """Wait for seconds (None: without end) or until an event is set, and at most until the store closes."""
-        ...
 
 
 @frozen
@@ -127,7 +101,6 @@ class Refuse(Fault):
     description: str | None = field(default=None, repr=False, kw_only=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with the error."""
         return exchange.reply(Answer(errors=(Message(text=self.message, description=self.description),)))
 
 
@@ -136,7 +109,6 @@ class RefuseKey(Fault):
     """Refuse the key, as if it had been withdrawn: ``Ack: Error``, "Invalid API Key"."""
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with the error."""
         return exchange.reply(Answer(errors=(Message(text="Invalid API Key"),)))
 
 
@@ -147,7 +119,6 @@ class ServerBroke(Fault):
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with the error."""
         _processed(exchange, saves=self.saves)
         return exchange.reply(Answer(errors=(Message(text="Request Error", description="Internal server error."),)))
 
@@ -164,7 +135,6 @@ class PartlyRefused(Fault):
     positions: tuple[int, ...] = (-1,)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Save the rest and answer."""
         count = len(exchange.request.records)
         refusing = {position % count for position in self.positions if -count <= position < count}
         return exchange.reply(exchange.process(refusing=refusing))
@@ -177,7 +147,6 @@ class IdsBesideError(Fault):
     message: str = field(default="Customer log could not be added", repr=False)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer ids and the error."""
         answer = exchange.process()
         return exchange.reply(attrs.evolve(answer, errors=(*answer.errors, Message(text=self.message))))
 
@@ -189,7 +158,6 @@ class FewerIds(Fault):
     missing: int = 1
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer some of the ids."""
         answer = exchange.process()
         kept = max(0, len(answer.log_ids) - self.missing)
         return exchange.reply(attrs.evolve(answer, log_ids=answer.log_ids[:kept]))
@@ -202,7 +170,6 @@ class MoreIds(Fault):
     extra: int = 1
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer more ids than records."""
         answer = exchange.process()
         last = answer.log_ids[-1] if answer.log_ids else 0
         more = range(last + 1_000_000, last + 1_000_000 + self.extra)
@@ -214,7 +181,6 @@ class DuplicateIds(Fault):
     """Save all, and answer the first id for every record; a call of one record gets its id twice."""
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer one id as often as there are records."""
         answer = exchange.process()
         ids = answer.log_ids[:1] * max(2, len(answer.log_ids))
         return exchange.reply(attrs.evolve(answer, log_ids=ids))
@@ -227,7 +193,6 @@ class Shaped(Fault):
     shape: ReplyShape
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer in the shape."""
         return exchange.reply(exchange.process(), shape=self.shape)
 
 
@@ -247,7 +212,6 @@ class Status(Fault):
         return f"{self.status} {'after' if self.saves else 'before'} saving"
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with the page."""
         _processed(exchange, saves=self.saves)
         reply = HttpReply(status=self.status)
         title = f"{self.status} {reply.reason}"
@@ -268,7 +232,6 @@ class TooManyCalls(Fault):
     retry_after: float | str | None = None
 
     async def play(self, exchange: Exchange) -> Transmission:  # noqa: ARG002 - nothing of the call matters
-        """Answer 429."""
         return too_many_calls(self.retry_after)
 
 
@@ -285,7 +248,6 @@ class HtmlPage(Fault):
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with the page."""
         _processed(exchange, saves=self.saves)
         return HttpReply(body=b"<!DOCTYPE html><html><body><h1>Welcome to our store</h1></body></html>")
 
@@ -299,7 +261,6 @@ class Redirect(Fault):
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with the redirect."""
         _processed(exchange, saves=self.saves)
         return HttpReply(status=self.status, headers=(("Location", self.location),))
 
@@ -315,7 +276,6 @@ class AnswerWith(Fault):
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer the bytes."""
         _processed(exchange, saves=self.saves)
         return HttpReply(status=self.status, content_type=self.content_type, headers=self.headers, body=self.body)
 
@@ -327,7 +287,6 @@ class EmptyBody(Fault):
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer nothing."""
         return attrs.evolve(_usual(exchange, saves=self.saves), body=b"")
 
 
@@ -339,7 +298,6 @@ class Oversized(Fault):
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer the long body."""
         reply = _usual(exchange, saves=self.saves)
         return attrs.evolve(reply, body=reply.body.ljust(self.size))
 
@@ -352,7 +310,6 @@ class GzipBomb(Fault):
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer the packed body."""
         reply = _usual(exchange, saves=self.saves)
         packed = await asyncio.to_thread(_packed, reply.body, self.size)
         return attrs.evolve(reply, body=packed, headers=(("Content-Encoding", "gzip"),))
@@ -374,7 +331,6 @@ class BrokenGzip(Fault):
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer the wrong header."""
         return attrs.evolve(_usual(exchange, saves=self.saves), headers=(("Content-Encoding", "gzip"),))
 
 
@@ -386,7 +342,6 @@ class WrongEncoding(Fault):
     warning: str = field(default="Café Zürich does not exist", repr=False, kw_only=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer the bytes that no UTF-8 decoder reads."""
         answer = exchange.process()
         reply = exchange.reply(attrs.evolve(answer, warnings=(*answer.warnings, Message(text=self.warning))))
         text = reply.body.decode("utf-8")
@@ -407,24 +362,22 @@ def _usual(exchange: Exchange, *, saves: bool) -> HttpReply:
 
 @frozen
 class Reset(Fault):
-    """End the connection with RST in place of an answer."""
+    """End the connection with RST instead of an answer."""
 
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with RST."""
         _processed(exchange, saves=self.saves)
         return RawBytes(ending=Ending.RESET, outcome="reset")
 
 
 @frozen
 class Close(Fault):
-    """End the connection with FIN in place of an answer."""
+    """End the connection with FIN instead of an answer."""
 
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer with FIN."""
         _processed(exchange, saves=self.saves)
         return RawBytes(outcome="closed")
 
@@ -436,7 +389,6 @@ class ResetUnread(Fault):
     reads_body: ClassVar[bool] = False
 
     async def play(self, exchange: Exchange) -> Transmission:  # noqa: ARG002 - nothing of the call is known
-        """Answer with RST."""
         return RawBytes(ending=Ending.RESET, outcome="reset")
 
 
@@ -447,7 +399,6 @@ class Silence(Fault):
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Wait for the store to close."""
         _processed(exchange, saves=self.saves)
         await exchange.pause(None)
         return RawBytes()  # pragma: no cover - the store's closing ends the wait with an exception
@@ -480,11 +431,28 @@ class Late(Fault):
         return "Late" if self.then is None else f"Late, then {self.then.name}"
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Wait and answer."""
         if self.saves_first and self.then is None:
             exchange.process()
         await exchange.pause(self.seconds, until=self.until)
         return await self.then.play(exchange) if self.then else exchange.reply(exchange.process())
+
+
+@frozen
+class SavedLater(Fault):
+    """
+    End the connection with RST, and save the records later, by seconds or when an event is set.
+
+    Attributes:
+        seconds: How much later; None to wait for the event alone.
+        until: The event that ends the wait.
+    """
+
+    seconds: float | None = None
+    until: asyncio.Event | None = field(default=None, repr=False, kw_only=True)
+
+    async def play(self, exchange: Exchange) -> Transmission:
+        exchange.process_later(self.seconds, until=self.until)
+        return RawBytes(ending=Ending.RESET, outcome="reset")
 
 
 @frozen
@@ -502,7 +470,6 @@ class CutShort(Fault):
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer a part."""
         reply = _usual(exchange, saves=self.saves)
         after = len(reply.body) // 2 if self.after is None else self.after
         return RawBytes(
@@ -525,7 +492,6 @@ class Drip(Fault):
     saves: bool = _saves(default=True)
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer slowly."""
         reply = _usual(exchange, saves=self.saves)
         whole = 0 if self.head else len(reply.head)
         data = reply.head + reply.body
@@ -540,54 +506,16 @@ class GarbageStatusLine(Fault):
     saves: bool = _saves()
 
     async def play(self, exchange: Exchange) -> Transmission:
-        """Answer the bytes."""
         _processed(exchange, saves=self.saves)
         return RawBytes(data=self.data, outcome="garbage")
 
 
-# --- The script --------------------------------------------------------------------------------------------------
-
-
-class FaultScript:
-    """Says which call meets which fault: `next` goes before `when`, and `when` before `always`."""
-
-    def __init__(self) -> None:
-        self._next: deque[Fault | None] = deque()
-        self._when: list[tuple[Callable[[SandboxRequest], bool], Fault]] = []
-        self._always: Fault | None = None
-
-    def next(self, *faults: Fault | None) -> None:
-        """Play each of these on one coming call, in order of arrival, after those lined up before; None is no fault."""
-        self._next.extend(faults)
-
-    def when(self, predicate: Callable[[SandboxRequest], bool], fault: Fault) -> None:
-        """Play a fault on every call that the predicate holds for; the first rule that matches counts."""
-        if not fault.reads_body:
-            raise ValueError(f"{fault.name} comes before the body is read, so a rule can't look at it; use next()")
-        self._when.append((predicate, fault))
-
-    def always(self, fault: Fault | None) -> None:
-        """Play a fault on every call that nothing else is set for; None ends it."""
-        self._always = fault
-
-    def clear(self) -> None:
-        """Forget the whole script."""
-        self._next.clear()
-        self._when.clear()
-        self._always = None
-
-    @property
-    def waiting(self) -> int:
-        """Number of faults lined up by `next` that no call has met yet."""
-        return len(self._next)
-
-    def on_arrival(self) -> tuple[bool, Fault | None]:
-        """Take what is set for a call whose head has arrived: whether it is settled, and the fault."""
-        if self._next:
-            return True, self._next.popleft()
-        unread = self._always is not None and not self._always.reads_body and not self._when
-        return unread, self._always if unread else None
-
-    def on_request(self, request: SandboxRequest) -> Fault | None:
-        """Find the fault for a call that has been read."""
-        return next((fault for predicate, fault in self._when if predicate(request)), self._always)
+FAULTS: Mapping[str, Fault] = {
+    "answer lost": Reset(saves=True),
+    "call lost": Reset(),
+    "server error": Status(500, saves=True),
+    "rate limited": TooManyCalls(60),
+    "key refused": RefuseKey(),
+    "refused": Refuse(),
+}
+"""The faults that have a plain name."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -31,7 +32,7 @@ class SavedLog:
         log_id: The id that the store gave it.
         call: Number of the call that brought it.
         saved_at: When, in UTC.
-        fields: What was sent, under the vendor's names.
+        fields: What was sent, under the vendor's names, and since updated.
     """
 
     log_id: int
@@ -89,22 +90,26 @@ class Call:
         number: From 1, in the order of arrival.
         received_at: When its head arrived, in seconds of the store's clock (monotonic, if none was given).
         at: The same as a time of day, in UTC.
+        action: The header NETOAPI_ACTION, "" without one.
         format: The format that it asked for, "json" or "xml".
         records: Number of logs in it; 0 where its body was not read or can't be.
+        customers: User names of the customers that it read.
         body_bytes: Length of its body.
         status: The HTTP status that was answered, None without one.
         ack: The Ack of the reply that was made for it, None where none was made.
-        outcome: What became of it, in a word or two, for a person.
+        outcome: How it ended, in a word or two, for a person.
         fault: Name of the fault that was played, None without one.
-        log_ids: Ids of the logs that it saved, whatever was answered.
+        log_ids: Ids of the logs that it saved or updated, whatever was answered.
         seconds: How long until the answer began to leave, None while it has not.
     """
 
     number: int
     received_at: float
     at: datetime
+    action: str
     format: Format
     records: int = 0
+    customers: tuple[str, ...] = field(default=(), repr=False)
     body_bytes: int = 0
     status: int | None = None
     ack: str | None = None
@@ -116,7 +121,7 @@ class Call:
 
 class Ledger:
     """
-    Keeps logs and calls, and tells who waits for a change.
+    Keeps logs and calls, and wakes those who wait for a change.
 
     Args:
         first_log_id: The id of the first log; the rest count up.
@@ -154,22 +159,22 @@ class Ledger:
         newest = reversed(self._calls.values())
         return [call for _, call in zip(range(count), newest, strict=False)]
 
-    def begin(self, *, wire_format: Format, received_at: float) -> int:
+    def begin(self, *, action: str, wire_format: Format, received_at: float) -> int:
         """Enter a call, and give its number."""
         self.call_count += 1
         number = self._next_call
         self._next_call += 1
-        self._calls[number] = Call(number=number, received_at=received_at, at=_now(), format=wire_format)
+        self._calls[number] = Call(number=number, received_at=received_at, at=_now(), action=action, format=wire_format)
         if self._keep is not None and len(self._calls) > self._keep:
             del self._calls[next(iter(self._calls))]
-        self._tell()
+        self._notify()
         return number
 
     def note(self, number: int, **known: Any) -> None:
         """Enter what has become known of a call."""
         if number in self._calls:  # and not dropped, or cleared away
             self._calls[number] = attrs.evolve(self._calls[number], **known)
-        self._tell()
+        self._notify()
 
     def end(self, number: int, transmission: Transmission, *, seconds: float) -> None:
         """Enter how a call was answered."""
@@ -190,6 +195,21 @@ class Ledger:
         self.note(number, log_ids=tuple(ids))
         return tuple(ids)
 
+    def keeps(self, log_id: int) -> bool:
+        """Say whether it has a log with this id."""
+        return 0 <= self._place(log_id) < len(self._logs)
+
+    def update(self, number: int, changes: Sequence[tuple[int, Record]]) -> None:
+        """Change fields of logs that it keeps, by their ids; fields that are not named stay as they are."""
+        for log_id, fields in changes:
+            log = self._logs[self._place(log_id)]
+            self._logs[self._place(log_id)] = attrs.evolve(log, fields=MappingProxyType({**log.fields, **fields}))
+        self.note(number, log_ids=tuple(log_id for log_id, _ in changes))
+
+    def _place(self, log_id: int) -> int:
+        # Ids count up by one, and the last one is that before the next.
+        return log_id - (self._next_log_id - len(self._logs))
+
     async def change(self) -> None:
         """Wait for the next change."""
         await self._changed.wait()
@@ -201,9 +221,9 @@ class Ledger:
         self.log_count = 0
         self.call_count = 0
         self.problem_count = 0
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self.revision += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -2,12 +2,11 @@
 The pages of the store: its front page for a person, the state as JSON, and what a wrong path gets.
 
 Everything that came from outside is escaped here, once: the script on the page takes over what this module made.
-May import: ledger, transmission.
+May import: checking, credentials, customers, ledger, quota, transmission.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,89 +14,80 @@ from functools import cache
 from html import escape
 from importlib import resources
 from string import Template
-from typing import Any, Protocol
+from typing import Any
 
 from neto_async.sandbox.checking import FIELDS
+from neto_async.sandbox.credentials import Credentials
+from neto_async.sandbox.customers import ReadBack
 from neto_async.sandbox.ledger import Call, Ledger, SavedLog
+from neto_async.sandbox.quota import SlidingWindow
 from neto_async.sandbox.transmission import HttpReply
 
-__all__ = ["Pages", "StoreFacts"]
+__all__ = ["Pages"]
 
 _SHOWN_LOGS = 200
 _SHOWN_CALLS = 100
 _EXCERPT = 120
-"""Characters of a note that stand in the table; the rest unfolds."""
+"""Characters of a note that the table shows; the rest unfolds."""
+_NAMED = 3
+"""Customers that a call is shown to have read."""
 
 _ASSETS = {"/sandbox/page.css": "text/css", "/sandbox/page.js": "text/javascript"}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 _HEADERS = (
-    ("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'"),
+    ("Content-Security-Policy", _POLICY),
+    ("X-Frame-Options", "DENY"),
     ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
 _NOTHING = '<span class="nothing">&ndash;</span>'
 
 
-class StoreFacts(Protocol):
-    """What the pages ask of the store."""
-
-    username: str | None
-    api_key: str
-    requests_per_minute: int | None
-
-    @property
-    def url(self) -> str:
-        """The store's address."""
-        ...
-
-    @property
-    def calls_in_last_minute(self) -> int:
-        """Calls that count against the limit now."""
-        ...
-
-
 class Pages:
     """Answers every path but the API's."""
 
-    def __init__(self, store: StoreFacts, ledger: Ledger) -> None:
-        self._store = store
+    def __init__(self, ledger: Ledger, quota: SlidingWindow, credentials: Credentials, read_back: ReadBack) -> None:
         self._ledger = ledger
+        self._quota = quota
+        self._credentials = credentials
+        self._read_back = read_back
 
-    def answer(self, path: str, host: str, query: Mapping[str, str]) -> HttpReply:
-        """Find the page for a path."""
-        if path != "/" and not path.startswith("/sandbox/"):
-            return _shop_page(path)
-        if not _is_ours(host):
-            return HttpReply(status=403, content_type="text/plain", body=b"Open the sandbox by its address.")
+    def answer(self, url: str, path: str, query: Mapping[str, str]) -> HttpReply:
+        """Find the page for a path of the store at this address."""
         if path in _ASSETS:
             return HttpReply(content_type=f"{_ASSETS[path]}; charset=utf-8", headers=_HEADERS, body=_asset(path))
         if path == "/sandbox/state.json":
-            return _json(self._state(query.get("limit", "")))
-        return _html(self._front_page()) if path == "/" else _shop_page(path)
+            return _json(self._state(url, query.get("limit", "")))
+        return _html(self._front_page(url)) if path == "/" else _shop_page(path)
 
-    def _state(self, limit: str) -> dict[str, Any]:
+    def _state(self, url: str, limit: str) -> dict[str, Any]:
         shown = min(int(limit), _SHOWN_LOGS) if limit.isascii() and limit.isdigit() and len(limit) < 9 else _SHOWN_LOGS  # noqa: PLR2004
         return {
             "revision": self._ledger.revision,
-            "url": self._store.url,
+            "url": url,
             "log_count": self._ledger.log_count,
             "call_count": self._ledger.call_count,
-            "calls_in_last_minute": self._store.calls_in_last_minute,
-            "requests_per_minute": self._store.requests_per_minute,
+            "calls_in_last_minute": self._quota.used,
+            "requests_per_minute": self._quota.limit,
             "logs": [_log_state(log) for log in self._ledger.newest_logs(shown)],
             "calls": [_call_state(call) for call in self._ledger.newest_calls(min(shown, _SHOWN_CALLS))],
         }
 
-    def _front_page(self) -> str:
+    def _front_page(self, url: str) -> str:
         logs = self._ledger.newest_logs(_SHOWN_LOGS)
         calls = self._ledger.newest_calls(_SHOWN_CALLS)
-        used, limit = self._store.calls_in_last_minute, self._store.requests_per_minute
+        used, limit = self._quota.used, self._quota.limit
         return Template(_resource("page.html")).substitute(
             revision=self._ledger.revision,
-            url=escape(self._store.url),
-            username=_username(self._store.username),
-            api_key=escape(self._store.api_key),
-            command=escape(_command(self._store)),
+            url=escape(url),
+            credentials="".join(_row_of(name, value) for name, value in _credentials(self._credentials)),
+            read_back=escape(str(self._read_back)),
+            command=escape(_command(url, self._credentials)),
             log_count=f"{self._ledger.log_count:,}",
             call_count=f"{self._ledger.call_count:,}",
             problem_count=f"{self._ledger.problem_count:,}",
@@ -109,18 +99,6 @@ class Pages:
             logs=_table(_LOG_COLUMNS, [_log_row(log) for log in logs], "Customer logs, newest first", _NO_LOGS),
             calls=_table(_CALL_COLUMNS, [_call_row(call) for call in calls], "Calls, newest first", _NO_CALLS),
         )
-
-
-def _is_ours(host: str) -> bool:
-    """Say whether a Host header is an address or localhost: a name that a stranger's page made point here is not."""
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _shop_page(path: str) -> HttpReply:
@@ -160,8 +138,10 @@ def _call_state(call: Call) -> dict[str, Any]:
     return {
         "number": call.number,
         "at": call.at.isoformat(),
+        "action": call.action,
         "format": call.format,
         "records": call.records,
+        "customers": len(call.customers),
         "body_bytes": call.body_bytes,
         "status": call.status,
         "ack": call.ack,
@@ -172,12 +152,20 @@ def _call_state(call: Call) -> dict[str, Any]:
     }
 
 
-def _username(username: str | None) -> str:
-    return "<em>any, or none</em>" if username is None else f"<code>{escape(username)}</code>"
+def _credentials(known: Credentials) -> list[tuple[str, str]]:
+    """List what a caller can log in with; an empty user name is any, or none."""
+    addon = {"X_ACCESS_KEY": known.access_key, "X_SECRET_KEY": known.secret_key, "Bearer token": known.bearer_token}
+    given = {"User name": known.username or "", "API key": known.api_key}
+    return [*given.items(), *((name, value) for name, value in addon.items() if value is not None)]
 
 
-def _command(store: StoreFacts) -> str:
-    settings = {"NETO_STORE_URL": store.url, "NETO_USERNAME": store.username, "NETO_API_KEY": store.api_key}
+def _row_of(name: str, value: str) -> str:
+    shown = f"<code>{escape(value)}</code>" if value else "<em>any, or none</em>"
+    return f"<div><dt>{name}</dt><dd>{shown}</dd></div>"
+
+
+def _command(url: str, known: Credentials) -> str:
+    settings = {"NETO_STORE_URL": url, "NETO_USERNAME": known.username, "NETO_API_KEY": known.api_key}
     lines = [f"export {name}={_quoted(value)}" for name, value in settings.items() if value is not None]
     return "\n".join([*lines, "neto-async import calls.csv"])
 
@@ -195,8 +183,8 @@ def _shown(shown: int, count: int) -> str:
 # --- Tables ------------------------------------------------------------------------------------------------------
 
 _LOG_COLUMNS = ("Log ID", "Customer", "Status", "Follow up", "Last contacted", "Staff member", "Notes")
-_CALL_COLUMNS = ("Call", "Time", "Format", "Records", "Size", "Outcome", "Saved", "Duration")
-_NO_LOGS = "No customer logs yet. Connect to this store as it says below, and they appear here by themselves."
+_CALL_COLUMNS = ("Call", "Time", "Action", "Format", "Records", "Size", "Outcome", "Saved", "Duration")
+_NO_LOGS = "No customer logs yet. Connect to this store as described below, and they appear here automatically."
 _NO_CALLS = "No calls yet."
 
 
@@ -219,8 +207,8 @@ def _log_row(log: SavedLog) -> tuple[str, tuple[str, ...]]:
         str(log.log_id),
         _two_lines(log.customer_name, log.username),
         _status(log),
-        _date(log.date_required_follow_up),
-        _date(log.last_contacted),
+        _date(log.date_required_follow_up, day=True),
+        _date(log.last_contacted, day=False),
         _text(log.allocated_to),
         _notes(log),
     )
@@ -230,9 +218,10 @@ def _log_row(log: SavedLog) -> tuple[str, tuple[str, ...]]:
 def _call_row(call: Call) -> tuple[str, tuple[str, ...]]:
     cells = (
         str(call.number),
-        f'<time datetime="{call.at.isoformat()}">{call.at.astimezone():%H:%M:%S}</time>',
+        _time(call.at),
+        _action(call),
         call.format.upper(),
-        f"{call.records:,}",
+        f"{len(call.customers) or call.records:,}",
         _size(call.body_bytes),
         _outcome(call),
         f"{len(call.log_ids):,}",
@@ -264,13 +253,18 @@ def _status(log: SavedLog) -> str:
     )
 
 
-def _date(text: str | None) -> str:
-    """Show a date as staff read it, in the zone it was sent in."""
+def _date(text: str | None, *, day: bool) -> str:
+    """Show a time in UTC, in which it was sent; where ``day`` says so, midnight is a calendar day."""
     if text is None or text.startswith("0000-00-00"):
         return _NOTHING
     at = datetime.fromisoformat(text)  # what was saved has been checked
-    time = f'<br><span class="second">{at:%H:%M:%S}</span>' if at.hour or at.minute or at.second else ""
-    return f'<time datetime="{at.isoformat()}">{at.day} {at:%b} {at.year:04d}</time>{time}'
+    if day and not (at.hour or at.minute or at.second):
+        return f'<time datetime="{at:%Y-%m-%d}">{at:%Y-%m-%d}</time>'
+    return _time(at)
+
+
+def _time(at: datetime) -> str:
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%S}Z">{at:%Y-%m-%d %H:%M:%S} UTC</time>'
 
 
 def _notes(log: SavedLog) -> str:
@@ -287,6 +281,11 @@ def _notes(log: SavedLog) -> str:
 def _outcome(call: Call) -> str:
     badge = _badge(_tone(call), call.outcome)
     return badge if call.fault is None else f'{badge}<br><span class="second">fault: {escape(call.fault)}</span>'
+
+
+def _action(call: Call) -> str:
+    read = ", ".join(call.customers[:_NAMED]) + (", …" if len(call.customers) > _NAMED else "")
+    return _two_lines(call.action or None, read or None)
 
 
 def _tone(call: Call) -> str:

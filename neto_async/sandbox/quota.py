@@ -24,24 +24,24 @@ class SlidingWindow:
     """
 
     def __init__(self, limit: int | None, clock: Callable[[], float]) -> None:
-        self._limit = limit
+        self.limit: int | None = limit
         self._clock = clock
         # Times of the newest calls: the oldest of them decides, so no more are kept than the limit.
         self._calls: deque[float] = deque(maxlen=limit)
 
     def take(self) -> bool:
         """Count a call, and say whether it is within the limit."""
-        if self._limit is None:
+        if self.limit is None:
             return True
         now = self._clock()
-        within = len(self._calls) < self._limit or now - self._calls[0] >= _WINDOW
+        within = len(self._calls) < self.limit or now - self._calls[0] >= _WINDOW
         self._calls.append(now)
         return within
 
     @property
     def used(self) -> int:
         """Calls of the last 60 seconds, as far as they count against the limit."""
-        if self._limit is None:
+        if self.limit is None:
             return 0
         now = self._clock()
         return sum(now - at < _WINDOW for at in self._calls)

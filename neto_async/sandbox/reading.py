@@ -1,13 +1,14 @@
 """
-Read the body of a call: bytes to records, in JSON or XML, with the standard library alone.
+Read the body of a call: bytes to records, or to what is asked for, in JSON or XML, with the standard library alone.
 
-This is the sandbox's own reading of the vendor's AddCustomerLog page (developers.maropost.com, read 2026-11). May
-import: nothing of neto_async.
+This is the sandbox's own reading of the vendor's pages on AddCustomerLog, UpdateCustomerLog and GetCustomer
+(developers.maropost.com, read 2026-11). May import: nothing of neto_async.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -15,11 +16,14 @@ from xml.etree import ElementTree as ET
 
 from attrs import field, frozen
 
-__all__ = ["BodyError", "Format", "Record", "SandboxRequest", "format_asked_for", "read_records"]
+__all__ = ["BodyError", "Format", "Query", "Record", "SandboxRequest", "format_asked_for", "read_query", "read_records"]
 
 Format = Literal["json", "xml"]
 Record = Mapping[str, str]
 """A log as it was sent: the vendor's element names and their text."""
+
+_FILTERS = ("Username", "Page", "Limit", "OutputSelector")
+"""What the sandbox takes in a Filter; the vendor's page has more."""
 
 
 class BodyError(Exception):
@@ -27,7 +31,7 @@ class BodyError(Exception):
     The body is not a call that the store can read.
 
     Attributes:
-        message: The words that the store answers with, "JSON Error" or "XML Error".
+        message: The text that the store answers with, "JSON Error" or "XML Error".
         description: What is wrong with the body.
     """
 
@@ -35,6 +39,24 @@ class BodyError(Exception):
         self.message = f"{wire_format.upper()} Error"
         self.description = description
         super().__init__(f"{self.message}: {description}")
+
+
+@frozen(kw_only=True)
+class Query:
+    """
+    What a GetCustomer call asks for.
+
+    Attributes:
+        usernames: User names to find; none for every customer.
+        page: Number of the page, from 0.
+        limit: Customers on a page, None where the call does not say.
+        selectors: Which fields are to come back; at least one.
+    """
+
+    usernames: tuple[str, ...] = field(repr=False)
+    page: int
+    limit: int | None
+    selectors: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -47,10 +69,14 @@ class SandboxRequest:
         action: The header NETOAPI_ACTION, "" without one.
         username: The header NETOAPI_USERNAME, None without one.
         api_key: The header NETOAPI_KEY, None without one.
+        access_key: The header X_ACCESS_KEY, None without one.
+        secret_key: The header X_SECRET_KEY, None without one.
+        authorization: The header Authorization, None without one.
         format: The format that Accept asks for, which the body is read in too.
         content_type: The header Content-Type, "" without one.
         body: The body's bytes.
         records: The logs in it; none where the body can't be read.
+        query: What it asks for; None where it is no GetCustomer, or the body can't be read.
         error: What is wrong with the body, None where it can be read.
     """
 
@@ -58,10 +84,14 @@ class SandboxRequest:
     action: str
     username: str | None
     api_key: str | None = field(repr=False)
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
     format: Format
     content_type: str
     body: bytes = field(repr=False)
     records: tuple[Record, ...] = field(repr=False)
+    query: Query | None = None
     error: BodyError | None = None
 
     def contains(self, text: str) -> bool:
@@ -70,44 +100,98 @@ class SandboxRequest:
 
 
 def format_asked_for(accept: str) -> Format:
-    """Tell the format from an Accept header: JSON where it names application/json, else XML."""
+    """Return the format that an Accept header asks for: JSON if it names application/json, else XML."""
     return "json" if "application/json" in accept.lower() else "xml"
 
 
-def read_records(body: bytes, wire_format: Format) -> tuple[Record, ...]:
+def read_records(body: bytes, wire_format: Format, action: str = "AddCustomerLog") -> tuple[Record, ...]:
     """
     Read the logs of a body, in their order.
 
     Raises:
-        BodyError: The body is not of this format, or not an AddCustomerLog call.
+        BodyError: The body is not of this format, or not a call of this action.
     """
-    return _read_json(body) if wire_format == "json" else _read_xml(body)
+    if wire_format == "json":
+        return _json_records(_parse_json(body))
+    return _xml_records(_parse_xml(body), action)
 
 
-def _read_json(body: bytes) -> tuple[Record, ...]:
+def read_query(body: bytes, wire_format: Format) -> Query:
+    """
+    Read what a GetCustomer call asks for.
+
+    Raises:
+        BodyError: The body is not of this format, or not a GetCustomer call that the sandbox can answer.
+    """
+    filters = _json_filters(_parse_json(body)) if wire_format == "json" else _xml_filters(_parse_xml(body))
+    if unknown := set(filters) - set(_FILTERS):
+        raise BodyError(wire_format, f"the sandbox has no filter {min(unknown)}")
+    if not filters.get("OutputSelector"):
+        raise BodyError(wire_format, "at least one OutputSelector is needed")
+    page, limit = (_number(filters, name, wire_format) for name in ("Page", "Limit"))
+    return Query(
+        usernames=tuple(filters.get("Username", ())),
+        page=page or 0,
+        limit=limit,
+        selectors=tuple(filters["OutputSelector"]),
+    )
+
+
+def _number(filters: Mapping[str, list[str]], name: str, wire_format: Format) -> int | None:
+    texts = filters.get(name, [])
+    if len(texts) > 1 or not all(re.fullmatch("[0-9]{1,9}", text) for text in texts):
+        raise BodyError(wire_format, f"{name} must be one whole number")
+    return int(texts[0]) if texts else None
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
+def _parse_json(body: bytes) -> Any:
     try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=_unique_names)
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_unique_names)
     except (ValueError, RecursionError) as error:
         raise BodyError("json", _place_of(error)) from None
-    if not isinstance(document, dict) or set(document) != {"CustomerLogs"}:
-        raise BodyError("json", "the body must be an object with CustomerLogs and nothing else")
-    logs = document["CustomerLogs"]
-    if not isinstance(logs, dict) or not set(logs) <= {"CustomerLog"}:
-        raise BodyError("json", "CustomerLogs must be an object with CustomerLog and nothing else")
-    entries = logs.get("CustomerLog", [])
-    return tuple(_json_record(entry) for entry in (entries if isinstance(entries, list) else [entries]))
+
+
+def _only(document: Any, name: str, where: str) -> Any:
+    if not isinstance(document, dict) or set(document) != {name}:
+        raise BodyError("json", f"{where} must be an object with {name} and nothing else")
+    return document[name]
+
+
+def _listed(entries: Any) -> list[Any]:
+    return entries if isinstance(entries, list) else [entries]
+
+
+def _json_records(document: Any) -> tuple[Record, ...]:
+    logs = _only(document, "CustomerLogs", "the body")
+    entries = [] if logs == {} else _listed(_only(logs, "CustomerLog", "CustomerLogs"))
+    return tuple(_json_record(entry) for entry in entries)
 
 
 def _json_record(entry: Any) -> Record:
     if not isinstance(entry, dict):
         raise BodyError("json", "each CustomerLog must be an object")
-    record = {name: value for name, value in entry.items() if value is not None}
-    for name, value in record.items():
-        if not isinstance(value, str):
-            raise BodyError("json", f"{name} must be text")
-        if not (name + value).isascii():
-            _refuse_surrogates(name + value)
+    record = {name: _json_text(name, value) for name, value in entry.items() if value is not None}
     return MappingProxyType(record)
+
+
+def _json_text(name: str, value: Any) -> str:
+    if type(value) is int and name in {"LogID", "Page", "Limit"}:
+        return str(value)
+    if not isinstance(value, str):
+        raise BodyError("json", f"{name} must be text")
+    if not (name + value).isascii():
+        _refuse_surrogates(name + value)
+    return value
+
+
+def _json_filters(document: Any) -> dict[str, list[str]]:
+    filters = _only(document, "Filter", "the body")
+    if not isinstance(filters, dict):
+        raise BodyError("json", "Filter must be an object")
+    return {name: [_json_text(name, value) for value in _listed(values)] for name, values in filters.items()}
 
 
 def _refuse_surrogates(text: str) -> None:
@@ -120,7 +204,7 @@ def _refuse_surrogates(text: str) -> None:
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise BodyError("json", "a name stands twice in one object")
+        raise BodyError("json", "a name occurs twice in one object")
     return members
 
 
@@ -133,6 +217,9 @@ def _place_of(error: Exception) -> str:
     return "can't be read"
 
 
+# --- XML ---------------------------------------------------------------------------------------------------------
+
+
 class _NoDoctype(ET.TreeBuilder):
     """Builds a tree, and refuses a document type declaration: entities come only from there."""
 
@@ -140,28 +227,44 @@ class _NoDoctype(ET.TreeBuilder):
         raise BodyError("xml", "a document type declaration is not allowed")
 
 
-def _read_xml(body: bytes) -> tuple[Record, ...]:
+def _parse_xml(body: bytes) -> ET.Element:
     # The builder above refuses what S314 warns of, and expat itself stops amplification since 2.4.1.
     parser = ET.XMLParser(target=_NoDoctype())  # noqa: S314
     try:
         parser.feed(body)
-        root = parser.close()
+        return parser.close()
     except ET.ParseError as error:
         line, column = error.position
         raise BodyError("xml", f"not well-formed: line {line} column {column + 1}") from None
     except (ValueError, LookupError):
         raise BodyError("xml", "the encoding that it declares is not known") from None
-    if root.tag != "AddCustomerLog" or [child.tag for child in root] != ["CustomerLogs"]:
-        raise BodyError("xml", "the root must be AddCustomerLog with one CustomerLogs and nothing else")
+
+
+def _xml_records(root: ET.Element, action: str) -> tuple[Record, ...]:
+    if root.tag != action or [child.tag for child in root] != ["CustomerLogs"]:
+        raise BodyError("xml", f"the root must be {action} with one CustomerLogs and nothing else")
     _refuse_stray_text(root)
     _refuse_stray_text(root[0])
     return tuple(_xml_record(element) for element in root[0])
 
 
+def _xml_filters(root: ET.Element) -> dict[str, list[str]]:
+    if root.tag != "GetCustomer" or [child.tag for child in root] != ["Filter"]:
+        raise BodyError("xml", "the root must be GetCustomer with one Filter and nothing else")
+    _refuse_stray_text(root)
+    _refuse_stray_text(root[0])
+    if any(len(child) for child in root[0]):
+        raise BodyError("xml", "each element of Filter must hold text alone")
+    filters: dict[str, list[str]] = {}
+    for child in root[0]:
+        filters.setdefault(child.tag, []).append(child.text or "")
+    return filters
+
+
 def _refuse_stray_text(element: ET.Element) -> None:
     texts = [element.text, *(child.tail for child in element)]
     if any(text and not text.isspace() for text in texts):
-        raise BodyError("xml", f"text stands between the elements of {element.tag}")
+        raise BodyError("xml", f"there is text between the elements of {element.tag}")
 
 
 def _xml_record(element: ET.Element) -> Record:
@@ -169,7 +272,7 @@ def _xml_record(element: ET.Element) -> Record:
         raise BodyError("xml", "CustomerLogs must hold CustomerLog and nothing else")
     record = {child.tag: child.text or "" for child in element}
     if len(record) != len(element):
-        raise BodyError("xml", "an element stands twice in one CustomerLog")
+        raise BodyError("xml", "an element occurs twice in one CustomerLog")
     if any(len(child) for child in element):
         raise BodyError("xml", "each element of a CustomerLog must hold text alone")
     _refuse_stray_text(element)

@@ -1,5 +1,5 @@
 """
-The store itself: an HTTP server on loopback that takes AddCustomerLog calls.
+The store itself: an HTTP server on loopback that takes AddCustomerLog, UpdateCustomerLog and GetCustomer calls.
 
 May import: everything of the sandbox, nothing else of neto_async.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -17,30 +17,46 @@ from aiohttp import web
 
 from neto_async.sandbox.checking import UnknownElements
 from neto_async.sandbox.connection import ask_for_body, response_for
-from neto_async.sandbox.exchange import Application, StoreExchange
-from neto_async.sandbox.faults import FaultScript, too_many_calls
+from neto_async.sandbox.credentials import Credentials
+from neto_async.sandbox.customers import Customers, ReadBack
+from neto_async.sandbox.exchange import ACTIONS, Application, Exchange
+from neto_async.sandbox.faults import too_many_calls
 from neto_async.sandbox.ledger import Call, Ledger, SavedLog
+from neto_async.sandbox.origins import is_foreign
 from neto_async.sandbox.page import Pages
 from neto_async.sandbox.quota import SlidingWindow
-from neto_async.sandbox.reading import BodyError, Record, SandboxRequest, format_asked_for, read_records
+from neto_async.sandbox.reading import (
+    BodyError,
+    Record,
+    SandboxRequest,
+    format_asked_for,
+    read_query,
+    read_records,
+)
 from neto_async.sandbox.replies import ReplyShape
+from neto_async.sandbox.script import FaultScript
 from neto_async.sandbox.transmission import HttpReply, RawBytes, Transmission
 
 __all__ = ["NetoSandbox"]
 
 _API_PATH = "/do/WS/NetoAPI"
 
+_READ_ON = 10_000_000
+"""Bytes past the limit that are still read: a client reads its answer once its body has left."""
+
 
 class NetoSandbox:
     """
     A Neto store on loopback: real HTTP, both formats, credentials, validation, a limit on calls, faults by script.
 
-    ``async with`` starts and stops it; so do `start` and `aclose`. What it answers stands on the vendor's
-    AddCustomerLog page and on what is known of replies to other calls (read 2026-11). What is not known of Neto is a
-    setting (``partial``, ``unknown_elements``, ``replies``, ``retry_after``, ``max_body_bytes``) or decided so: calls
-    over the limit count against it; ids come in the order of the records; a call with no records is answered
-    ``Success`` without an id; a log with no field is saved; the body is read in the format that Accept asks for,
-    whatever Content-Type says; numbers and booleans in place of text are refused.
+    ``async with`` starts and stops it; so do `start` and `aclose`. Its answers follow the vendor's pages on
+    AddCustomerLog, UpdateCustomerLog and GetCustomer, and what is known of replies to other calls (read 2026-11). What
+    is not known of Neto is a setting (``partial``, ``unknown_elements``, ``replies``, ``retry_after``,
+    ``max_body_bytes``, ``customers``, ``read_back``) or decided so: calls over the limit count against it; ids come in
+    the order of the records; a call with no records is answered ``Success`` without an id; a log with no field is
+    saved; an update leaves the fields that it does not name, and needs a LogID that exists; user names differ by case;
+    the body is read in the format that Accept asks for, whatever Content-Type says; numbers and booleans instead of
+    text are refused.
 
     Args:
         host: Address to listen on.
@@ -48,16 +64,22 @@ class NetoSandbox:
         username: The user name that belongs to the key. None makes it the store's global key, for which any user name,
             or none, is taken.
         api_key: The key, compared to the character. (Blanks round a header's value are no part of it in HTTP, so a key
-            pasted with one can't be told here.)
+            pasted with one can't be detected here.)
+        access_key: An add-on's ``X_ACCESS_KEY``, which is taken instead of the key, with the next; None for no add-on.
+        secret_key: The add-on's ``X_SECRET_KEY``.
+        bearer_token: A token that is taken as ``Authorization: Bearer`` instead of the key; None for none.
+        base_path: A path, such as "/stores/1", below which the API answers too.
         requests_per_minute: Calls in any 60 seconds; over it the answer is 429. None for no limit.
         retry_after: Seconds for the header Retry-After of these answers, None to leave it out.
-        clock: Gives the seconds that the limit is reckoned in; the monotonic clock if none is given.
+        clock: Gives the seconds in which the limit is counted; the monotonic clock if none is given.
         latency: Seconds between a call's arrival and its processing, or a function that gives them.
         replies: How replies are printed.
         partial: True saves the good records of a call beside bad ones and answers a warning for each bad one; False
             saves nothing of a call with a bad one in it.
         unknown_elements: Whether a record with an element that the vendor's page does not have is refused.
-        max_body_bytes: Bytes of a body; a longer one is answered 413. None for no limit.
+        max_body_bytes: Bytes of a body; a longer one is answered 413.
+        customers: User names of the customers that can be read; None takes every user name for a customer's.
+        read_back: How logs are given back by GetCustomer.
         first_log_id: The id of the first log; the rest count up.
         keep: Newest logs and newest calls to keep, None for all.
     """
@@ -69,6 +91,10 @@ class NetoSandbox:
         port: int = 0,
         username: str | None = "sandbox",
         api_key: str = "sandbox-key",
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        bearer_token: str | None = None,
+        base_path: str = "",
         requests_per_minute: int | None = 500,
         retry_after: float | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -76,18 +102,27 @@ class NetoSandbox:
         replies: ReplyShape | None = None,
         partial: bool = False,
         unknown_elements: UnknownElements = "refuse",
-        max_body_bytes: int | None = None,
+        max_body_bytes: int = 20_000_000,
+        customers: Iterable[str] | None = None,
+        read_back: ReadBack | None = None,
         first_log_id: int = 1001,
         keep: int | None = None,
     ) -> None:
         if requests_per_minute is not None and requests_per_minute < 1:
             raise ValueError("requests_per_minute must be a whole number above 0, or None for no limit")
-        self.username = username
-        self.api_key = api_key
+        self.credentials: Credentials = Credentials(
+            username=username,
+            api_key=api_key,
+            access_key=access_key,
+            secret_key=secret_key,
+            bearer_token=bearer_token,
+        )
+        self.read_back: ReadBack = read_back or ReadBack()
         self.requests_per_minute = requests_per_minute
         self.faults: FaultScript = FaultScript()
         self._host = host
         self._port = port
+        self._paths = {_API_PATH, base_path + _API_PATH}
         self._retry_after = retry_after
         self._clock = clock
         self._latency = latency
@@ -95,14 +130,14 @@ class NetoSandbox:
         self._quota = SlidingWindow(requests_per_minute, clock)
         self._ledger = Ledger(first_log_id=first_log_id, keep=keep)
         self._application = Application(
-            username=username,
-            api_key=api_key,
+            credentials=self.credentials,
             partial=partial,
             unknown_elements=unknown_elements,
             replies=replies or ReplyShape(),
             ledger=self._ledger,
+            customers=Customers(self._ledger, customers, self.read_back),
         )
-        self._pages = Pages(self, self._ledger)
+        self._pages = Pages(self._ledger, self._quota, self.credentials, self.read_back)
         self._runner: web.ServerRunner | None = None
         # Set when the store closes: whoever waits inside a call then stops waiting.
         self._closing = asyncio.Event()
@@ -150,6 +185,17 @@ class NetoSandbox:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        await asyncio.gather(*self._application.late)
+
+    @property
+    def username(self) -> str | None:
+        """The user name that belongs to the key; None where the key is the store's global one."""
+        return self.credentials.username
+
+    @property
+    def api_key(self) -> str:
+        """The key."""
+        return self.credentials.api_key
 
     @property
     def url(self) -> str:
@@ -209,18 +255,23 @@ class NetoSandbox:
         self.refuse_nothing()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == _API_PATH and request.method == "POST":
+        transmission: Transmission
+        if is_foreign(request.headers, self._host):
+            transmission = HttpReply(status=403, content_type="text/plain", body=b"Open the sandbox by its address.")
+        elif request.path in self._paths and request.method == "POST":
             transmission = await self._take_call(request)
-        elif request.path == _API_PATH:
+        elif request.path in self._paths:
             transmission = HttpReply(status=405, headers=(("Allow", "POST"),))
         else:
-            transmission = self._pages.answer(request.path, request.host, request.query)
+            transmission = self._pages.answer(self.url, request.path, request.query)
         return response_for(transmission, self._pause)
 
     async def _take_call(self, http: web.BaseRequest) -> Transmission:
         began = time.perf_counter()
         number = self._ledger.begin(
-            wire_format=format_asked_for(http.headers.get("Accept", "")), received_at=self._clock()
+            action=_header(http, "NETOAPI_ACTION") or "",
+            wire_format=format_asked_for(http.headers.get("Accept", "")),
+            received_at=self._clock(),
         )
         try:
             transmission = await self._answer(number, http)
@@ -245,41 +296,51 @@ class NetoSandbox:
         if not settled:
             fault = self.faults.on_request(request)
         await self._pause(self._latency() if callable(self._latency) else self._latency)
-        exchange = StoreExchange(request, self._application, self._pause)
+        exchange = Exchange(request, self._application, self._pause)
         if fault is None:
             return exchange.reply(exchange.process())
         self._ledger.note(number, fault=fault.name)
         return await fault.play(exchange)
 
     async def _body(self, number: int, http: web.BaseRequest) -> bytes | None:
-        """Read a body; None for one over the limit, which is read to its end and not kept."""
+        """Read a body; None for one over the limit, of which `_READ_ON` bytes more are read and not kept."""
         ask_for_body(http)
         pieces, size = [], 0
         async for piece in http.content.iter_any():
             size += len(piece)
-            if self._max_body_bytes is None or size <= self._max_body_bytes:
+            if size <= self._max_body_bytes:
                 pieces.append(piece)
+            elif size > self._max_body_bytes + _READ_ON:
+                break
         self._ledger.note(number, body_bytes=size)
-        return b"".join(pieces) if self._max_body_bytes is None or size <= self._max_body_bytes else None
+        return b"".join(pieces) if size <= self._max_body_bytes else None
 
     def _request(self, number: int, http: web.BaseRequest, body: bytes | None) -> SandboxRequest:
         wire_format = format_asked_for(http.headers.get("Accept", ""))
+        action = _header(http, "NETOAPI_ACTION") or ""
         records: tuple[Record, ...] = ()
-        error = None
+        query = error = None
         try:
-            records = read_records(body or b"", wire_format)
+            if action == "GetCustomer":
+                query = read_query(body or b"", wire_format)
+            else:
+                records = read_records(body or b"", wire_format, action if action in ACTIONS else "AddCustomerLog")
         except BodyError as unreadable:
             error = unreadable
         self._ledger.note(number, records=len(records))
         return SandboxRequest(
             number=number,
-            action=_header(http, "NETOAPI_ACTION") or "",
+            action=action,
             username=_header(http, "NETOAPI_USERNAME"),
             api_key=_header(http, "NETOAPI_KEY"),
+            access_key=_header(http, "X_ACCESS_KEY"),
+            secret_key=_header(http, "X_SECRET_KEY"),
+            authorization=_header(http, "Authorization"),
             format=wire_format,
             content_type=http.headers.get("Content-Type", ""),
             body=body or b"",
             records=records,
+            query=query,
             error=error,
         )
 

@@ -46,7 +46,7 @@ class HttpReply:
 
     @property
     def reason(self) -> str:
-        """The words after the status; gateways have statuses of their own, such as 520."""
+        """The phrase after the status; gateways have statuses of their own, such as 520."""
         return _REASONS.get(self.status, "Unknown")
 
     @property
@@ -68,9 +68,9 @@ class RawBytes:
     Exact bytes, and then the end of the connection.
 
     Attributes:
-        data: The bytes; none to end the connection without a word.
+        data: The bytes; none to end the connection without an answer.
         ending: How the connection ends.
-        status: The HTTP status that stands in them, None where none does.
+        status: The HTTP status in them, None if there is none.
         outcome: What the ledger says of it, for a person.
         whole: Bytes that leave at once, when the rest is dripped.
         gap: Seconds between two dripped bytes, None to send all at once.
