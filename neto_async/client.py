@@ -1,40 +1,56 @@
-"""The client: what a program calls. May import: importing, sending, wire, models, outcomes, errors, settings."""
+"""The client: what a program calls. May import: all but what stands on it: cli, sandbox, integrations."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import warnings
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from datetime import timezone, tzinfo
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
+from neto_async.credentials import AddOnKeys, BearerToken, SecretValue, wrapped
 from neto_async.errors import ConfigurationError, InvalidRecordError
-from neto_async.importing.items import read_item
+from neto_async.importing.bulk import BulkAdd
+from neto_async.importing.items import Item, read_item
 from neto_async.importing.run import ImportRun
-from neto_async.models import CustomerLog
-from neto_async.outcomes import (
-    Added,
-    BulkReport,
-    DrainReport,
-    ImportProgress,
-    Invalid,
-    Outcome,
-    Statistics,
-    error_for,
+from neto_async.models import CustomerLog, CustomerLogStatus, CustomerLogUpdate, StoredCustomerLog
+from neto_async.outcomes import Added, Invalid, Outcome, Unknown, Updated
+from neto_async.parameters import (
+    ClientSettings,
+    HttpClient,
+    LogChanges,
+    UpdateOptions,
+    checked_marker,
+    journal_of,
+    require_function,
+    require_methods,
 )
+from neto_async.results import BulkReport, DrainReport, ImportProgress, ReconcileReport, Statistics, error_for
+from neto_async.sending.clock import Clock, clock_in_use
 from neto_async.sending.engine import Engine
 from neto_async.sending.observing import CallObserver, logger
+from neto_async.sending.quota import Quota, quota_for
 from neto_async.sending.transport import HttpTransport
-from neto_async.sending.waiting import wait_through_cancellation
-from neto_async.settings import InDoubt, Settings, WireFormat, credentials_from_env, require_positive
+from neto_async.sending.waiting import complete_through_cancellation
+from neto_async.settings import (
+    SETTLE_AFTER,
+    InDoubt,
+    Settings,
+    WireFormat,
+    credentials_from_env,
+    require_flag,
+    require_not_below_zero,
+    require_positive,
+)
+from neto_async.wire import is_name
 
 if TYPE_CHECKING:
-    from neto_async.importing.items import Item
-    from neto_async.importing.journal import Journal
-    from neto_async.importing.recorder import OutcomeSink
+    from neto_async.importing.items import SourceItem
+    from neto_async.journals.protocol import Journal
+    from neto_async.journals.writer import OutcomeSink
 
 __all__ = ["AsyncNetoClient"]
 
@@ -49,23 +65,33 @@ class AsyncNetoClient:
     Args:
         store_url: Address of the store, such as ``https://www.yournetosite.com.au``.
         username: API user name; None sends no such header (a global key needs none).
-        api_key: API key of that user.
+        api_key: API key of that user, as text or as what has ``get_secret_value()``, such as pydantic's ``SecretStr``.
+            An add-on passes its `AddOnKeys` or a `BearerToken` here, and no user name.
         wire_format: "json" or "xml"; both give the same outcomes.
         wire_timezone: Zone that times are sent in. The vendor documents UTC for the API at large; for this call's own
             fields it is not known.
         batch_size: Records a call, at most.
         max_batch_bytes: Bytes of an encoded body, at most.
         max_concurrency: Calls in flight, at most.
-        requests_per_minute: Calls in any 60 seconds, at most, of this process; None for no limit. The vendor allows
-            500 for the whole account (developers.maropost.com, read 2026-11): divide it by the number of processes,
-            and leave room for the store's other integrations.
-        timeout: One call, from first byte to last.
+        requests_per_minute: Calls in any 60 seconds, at most, of this process; None for no limit. The clients of one
+            store in a process share their calls, in any event loops and threads. The vendor allows 500 for the whole
+            account (developers.maropost.com, read 2026-11): divide it by the number of processes, and leave room for
+            the store's other integrations.
+        timeout: One call, from first byte to last. What has arrived by then is read, however late the loop gets to it.
+        keepalive_expiry: How long an idle connection is kept, for the next call; 0 makes a connection for each call. A
+            call that goes out while the store closes its connection is in doubt, and servers close idle ones after
+            five seconds and more. With your own ``http_client`` its limits count, but for 0.
         give_up_after: For a single add from hand-in, waiting included; for a batch of an import from its first
             attempt, without the waiting for slot and quota.
-        isolate_rejections: Take a batch that was refused whole apart until the culprits stand alone.
+        isolate_rejections: Split a batch that was refused as a whole until the faulty records are alone.
         http_client: Your own `httpx.AsyncClient`, or one with its interface; it is not closed for you, and its
             redirects and authentication are not used.
         allow_insecure_http: Accept plain ``http://`` elsewhere than on loopback.
+        quota: A limiter instead of ``requests_per_minute``, which then counts for nothing, such as a `RedisQuota` that
+            several processes share. Without one, a client with its own ``clock`` shares its calls with no other.
+        clock: A clock of your own, for tests; without one that of `use_clock`, else the event loop's.
+        on_unawaited: Called in the event loop with each outcome whose caller was cancelled, of single and bulk adds.
+            It must not wait; what it raises is logged by its class.
 
     Raises:
         ConfigurationError: A setting can't be used.
@@ -75,7 +101,7 @@ class AsyncNetoClient:
         self,
         store_url: str,
         *,
-        api_key: str,
+        api_key: str | SecretValue | AddOnKeys | BearerToken,
         username: str | None = None,
         wire_format: WireFormat | str = WireFormat.JSON,
         wire_timezone: tzinfo = timezone.utc,
@@ -84,15 +110,20 @@ class AsyncNetoClient:
         max_concurrency: int = 4,
         requests_per_minute: float | None = 400,
         timeout: float = 60.0,
+        keepalive_expiry: float = 3.0,
         give_up_after: float = 300.0,
         isolate_rejections: bool = True,
-        http_client: Any = None,
+        http_client: HttpClient | None = None,
         allow_insecure_http: bool = False,
+        quota: Quota | None = None,
+        clock: Clock | None = None,
+        on_unawaited: Callable[[Outcome], object] | None = None,
     ) -> None:
+        api_key = wrapped(api_key)  # first: a traceback may come with local variables
         self._loop: asyncio.AbstractEventLoop | None = None  # set at the first use; see `_check_usable`
         self._pid = os.getpid()
         self._closing: asyncio.Task[DrainReport] | None = None
-        self._bulks: set[asyncio.Future[None]] = set()  # one for each bulk add under way, which closing waits for
+        self._bulks: set[BulkAdd] = set()  # those under way
         self._settings = Settings(
             store_url=store_url,
             api_key=api_key,
@@ -104,31 +135,49 @@ class AsyncNetoClient:
             max_concurrency=max_concurrency,
             requests_per_minute=requests_per_minute,
             timeout=timeout,
+            keepalive_expiry=keepalive_expiry,
             give_up_after=give_up_after,
             isolate_rejections=isolate_rejections,
             allow_insecure_http=allow_insecure_http,
         )
+        require_function("on_unawaited", on_unawaited, "an outcome")
+        methods = ("attach", "earliest", "begin", "may_leave", "end", "pause", "seconds_for", "aclose")
+        require_methods("quota", quota, methods)
+        require_methods("clock", clock, ("monotonic", "utcnow", "call_at", "decided"))
         self._transport = HttpTransport(self._settings, http_client)
-        self._engine = Engine(self._settings, self._transport)
+        clock = clock or clock_in_use()
+        if quota is None and clock is None:  # times of another clock mean nothing to other clients
+            quota = quota_for(requests_per_minute, store_url=self._settings.store_url)
+        self._engine = Engine(self._settings, self._transport, clock=clock, quota=quota, on_unawaited=on_unawaited)
 
     @property
     def store_url(self) -> str:
-        """Address of the store, without a path."""
+        """Address of the store, without a path but for a `BearerToken`'s ``base_path``."""
         return self._settings.store_url
 
     @classmethod
-    def from_env(cls, **settings: Any) -> Self:
+    def from_env(cls, **settings: Unpack[ClientSettings]) -> Self:
         """
         Make a client from NETO_STORE_URL, NETO_USERNAME (optional) and NETO_API_KEY.
+
+        An add-on sets NETO_ACCESS_KEY and NETO_SECRET_KEY instead of user name and key. Settings that are passed come
+        first.
 
         Raises:
             ConfigurationError: One of them is missing, or a setting can't be used.
         """
-        return cls(**{**credentials_from_env(), **settings})
+        if "api_key" in settings:
+            settings["api_key"] = wrapped(settings["api_key"])
+        return cls(**{**credentials_from_env(with_key="api_key" not in settings), **settings})
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_engine"):
+            return "AsyncNetoClient(not made)"  # a traceback of what __init__ raised may show it
         state = "closed" if self._closing is not None else "open"
         return f"AsyncNetoClient({self._settings.store_url!r}, {self._settings.wire_format}, {state})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client can't be copied or pickled: share the one, or make another from the same settings")
 
     def __del__(self) -> None:
         # __init__ may have raised before there was anything to close; after a fork the parent has it to close.
@@ -136,8 +185,10 @@ class AsyncNetoClient:
             warnings.warn(f"{self!r} was not closed: await aclose()", ResourceWarning, source=self, stacklevel=1)
 
     async def __aenter__(self) -> Self:
+        if self._closing is not None:
+            raise ConfigurationError("the client was closed; make a new one")
+        self._transport.open()  # first: where it raises, there is nothing to be closed
         self._check_usable()
-        self._transport.open()
         return self
 
     async def __aexit__(
@@ -150,18 +201,18 @@ class AsyncNetoClient:
         await self.aclose()
 
     async def add_customer_log(
-        self, log: CustomerLog | Mapping[str, Any], context: Any = None, give_up_after: float | None = None
+        self, log: CustomerLog | Mapping[str, Any], *, context: Any = None, give_up_after: float | None = None
     ) -> Added:
         """
         Add one log and wait until its fate is known. Concurrent calls share calls to the store.
 
         For a deadline use ``give_up_after``: a caller that is cancelled after the log has left does not learn what
-        became of it.
+        became of it. ``on_unawaited`` of the client does; or shield the call with `asyncio.shield`, and keep the task.
 
         Args:
             log: The log, or a mapping with the vendor's or our names.
             context: Comes back on the outcome.
-            give_up_after: Seconds, in place of the client's.
+            give_up_after: Seconds, instead of the client's.
 
         Raises:
             InvalidRecordError: The log breaks a rule; it was not sent.
@@ -171,79 +222,210 @@ class AsyncNetoClient:
             ConfigurationError: The client is used in a second event loop or process.
         """
         self._check_usable()
-        seconds = self._settings.give_up_after if give_up_after is None else give_up_after
-        require_positive("give_up_after", seconds)
-        entry = self._engine.submit(self._valid(log, context), context, seconds)
-        try:
-            outcome = await entry.waiter
-        except asyncio.CancelledError:
-            self._engine.withdraw(entry)
-            if entry.waiter.done() and not entry.waiter.cancelled():
-                # It was settled in the very turn in which its caller was cancelled.
-                self._engine.unawaited(entry.waiter.result())
-            raise
+        seconds = self._seconds(give_up_after)
+        outcome = await self._engine.outcome(self._engine.adds, self._valid(log, context), context, seconds)
         if isinstance(outcome, Added):
             return outcome
         raise _error(outcome)
 
-    async def add_customer_logs(self, logs: Iterable[Item] | AsyncIterable[Item]) -> BulkReport:
+    async def update_customer_log(
+        self,
+        log_id: int,
+        *,
+        context: Any = None,
+        give_up_after: float | None = None,
+        repeat_after_doubt: bool = False,
+        **changes: Unpack[LogChanges],
+    ) -> Updated:
         """
-        Add a finite number of logs and report what became of each.
+        Change a log that is in the store, such as to complete a follow-up; a log has one update under way at a time.
 
-        Never raises for what the store did, a refused key included.
+        Only the fields that are given are sent. That the store keeps the others is not documented; its other update
+        calls do so (public code, read 2026-11).
 
         Args:
-            logs: Logs, mappings with the vendor's or our names, or (log, context) pairs.
+            log_id: The log's id: ``Added.log_id``, or ``StoredCustomerLog.log_id``.
+            context: Comes back on the outcome.
+            give_up_after: Seconds, instead of the client's.
+            repeat_after_doubt: Send the update again where it may have been carried out. That sets the same fields
+                once more, and overwrites what somebody else has set in between.
+            changes: Fields of `CustomerLogUpdate`.
 
         Raises:
-            Exception: Whatever ``logs`` itself raises.
+            InvalidRecordError: A field breaks one of the vendor's rules; nothing was sent.
+            RejectedError: The store refused it.
+            NotSentError: It was certainly not done; `AuthenticationError` and `RateLimitedError` are kinds of it.
+            OutcomeUnknownError: It may have been carried out.
             ConfigurationError: The client is used in a second event loop or process.
         """
         self._check_usable()
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._bulks.add(ended)
+        seconds = self._seconds(give_up_after)
+        update = CustomerLogUpdate(log_id=log_id, **changes)
+        give_up_at = self._engine.clock.monotonic() + seconds
+        outcome = doubt = await self._engine.outcome(self._engine.updates, update, context, seconds)
+        while repeat_after_doubt and isinstance(outcome, Unknown):
+            if (seconds := give_up_at - self._engine.clock.monotonic()) <= 0:
+                break
+            outcome = await self._engine.outcome(self._engine.updates, update, context, seconds)
+        if isinstance(outcome, Updated):
+            return outcome
+        # What an earlier call may have done, no later answer takes back.
+        raise _error(doubt)
+
+    async def complete_customer_log(self, log_id: int, **options: Unpack[UpdateOptions]) -> Updated:
+        """Set a log's status to Completed; see `update_customer_log`."""
+        return await self.update_customer_log(log_id, status=CustomerLogStatus.COMPLETED, **options)
+
+    async def customer_logs(self, username: str) -> AsyncGenerator[StoredCustomerLog, None]:
+        """
+        Yield the logs that the store has of a customer, in the order in which it gives them.
+
+        Args:
+            username: The customer's user name.
+
+        Raises:
+            ReadError: The store has no such customer, refused, or gave no answer that can be read.
+            NotSentError: It could not be asked; `AuthenticationError` and `RateLimitedError` are kinds of it.
+            ConfigurationError: The client is used in a second event loop or process, or the name is blank.
+        """
+        self._check_usable()
+        if not is_name(username):
+            raise ConfigurationError("username must be a text that is not blank, without control characters")
+        from neto_async.reconciling.session import reader_of  # noqa: PLC0415 - most programs need none of it
+
+        async with aclosing(reader_of(self._engine).logs(username.strip())) as logs:
+            async for log in logs:
+                yield log
+
+    async def reconcile(
+        self,
+        outcomes: Iterable[Outcome] | None = None,
+        *,
+        journal: str | os.PathLike[str] | Journal | None = None,
+        source: Iterable[SourceItem] | None = None,
+        marker: str | None = None,
+        sole_writer: bool = False,
+        settle_after: float = SETTLE_AFTER,
+        wait: bool = False,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> ReconcileReport:
+        """
+        Read the customers of `Unknown` outcomes back, and say which records are in the store and which are not.
+
+        What can't be proven stays `Unknown`. docs/explanation/reconciling.md says what each proof assumes about Neto.
+
+        Args:
+            outcomes: All that the program has of this store, `Added` ones too: their ids are evidence. A doubt that is
+                left out can make a verdict on another record with the same text false.
+            journal: Instead of them, the journal of an import. What is proven is noted in it, so that the next run
+                sends what is absent, and nothing twice.
+            source: The source of that import, unchanged; it is read several times, in a thread.
+            marker: With a journal, that of the import, if all its runs had one.
+            sole_writer: You guarantee that, since the last id known before each call in doubt, nobody else has written
+                logs with the same Notes for these customers, or edited those that the call saved.
+            settle_after: Seconds after its end until nothing of a call is saved any more, and what was saved can be
+                read. How long that takes at Neto is not known.
+            wait: Wait until that time is over for every call; otherwise what may still be saved stays `Unknown`.
+            on_progress: Called in the event loop with the number of doubts that were looked at, and of all.
+
+        Raises:
+            ReadError: The store refused to give customers.
+            NotSentError: It could not be asked; `AuthenticationError` and `RateLimitedError` are kinds of it.
+            ConfigurationError: The client is used in a second event loop or process, or an argument can't be used: the
+                journal is in use or of another store, or the source is not the one that it knows.
+            JournalError: What is proven can't be noted.
+        """
+        self._check_usable()
+        require_not_below_zero("settle_after", settle_after)
+        require_function("on_progress", on_progress, "two numbers")
+        if (outcomes is None) == (journal is None) or (journal is None) != (source is None):
+            raise ConfigurationError("give either outcomes, or a journal with its source")
+        form = checked_marker(marker, journal)
+        from neto_async.reconciling import session  # noqa: PLC0415 - most programs need none of it
+
+        switches = session.Switches(
+            sole_writer=sole_writer, settle_after=settle_after, wait=wait, on_progress=on_progress
+        )
+        if outcomes is not None:
+            return await session.reconcile_outcomes(self._engine, outcomes, switches)
+        kept = journal_of(journal)
+        assert kept is not None  # noqa: S101 - one of the two was given, and a journal comes with its source
+        assert source is not None  # noqa: S101
+        return await session.reconcile_journal(self._engine, kept, source, switches, marker=form)
+
+    def _seconds(self, give_up_after: float | None) -> float:
+        seconds = self._settings.give_up_after if give_up_after is None else give_up_after
+        require_positive("give_up_after", seconds)
+        return seconds
+
+    async def add_customer_logs(self, logs: Iterable[SourceItem] | AsyncIterable[SourceItem]) -> BulkReport:
+        """
+        Add a finite number of logs and report what became of each.
+
+        Never raises for what the store did, a refused key included. Where the caller is cancelled, no more is sent,
+        the calls under way are awaited, and what became of the records is counted in ``statistics().unawaited``, logged
+        and passed to ``on_unawaited``.
+
+        Args:
+            logs: Logs, mappings with the vendor's or our names, or each with a context in an `Item`.
+
+        Raises:
+            BulkSourceError: ``logs`` itself raised; the error has the report on what it had yielded.
+            TypeError: ``logs`` is not an iterable of logs.
+            ConfigurationError: The client is used in a second event loop or process.
+        """
+        self._check_usable()
+        bulk = BulkAdd(self._engine, logs)
+        self._bulks.add(bulk)
         try:
-            async with ImportRun(self._engine, logs, read_on=True) as run:
-                outcomes: list[Outcome] = [outcome async for outcome in run]
+            return await bulk.report()
         finally:
-            self._bulks.discard(ended)
-            ended.set_result(None)
-        outcomes.sort(key=lambda outcome: outcome.index)
-        return BulkReport(tuple(outcomes))
+            self._bulks.discard(bulk)
 
     def import_customer_logs(
         self,
-        source: Iterable[Item] | AsyncIterable[Item],
+        source: Iterable[SourceItem] | AsyncIterable[SourceItem],
         *,
         journal: str | os.PathLike[str] | Journal | None = None,
         in_doubt: InDoubt | str = InDoubt.HOLD,
         retry_rejected: bool = False,
+        marker: str | None = None,
         reports: OutcomeSink | None = None,
+        total: int | None = None,
+        drain_source: bool = False,
         read_on: bool = False,
         max_rejected: int | None = None,
+        give_up_after: float | None = None,
         on_progress: Callable[[ImportProgress], object] | None = None,
     ) -> ImportRun:
         """
         Add logs of a source of any length, streaming what became of each.
 
         Args:
-            source: Yields logs, mappings with the vendor's or our names, or (log, context) pairs.
+            source: Yields logs, mappings with the vendor's or our names, or each with a context in an `Item`. See
+                `ImportRun` for how it is read and closed.
             journal: Path of a file that remembers the run, or a `Journal` of your own. With it the run can be broken
                 off at any instant: another run on the same journal and source yields what is settled again, marked
                 ``replayed``, and sends the rest. The file holds fingerprints and ids, no texts.
             in_doubt: "hold" yields rows of which an earlier run did not see the end as `Unknown`; "resend" sends them
-                again, and they may stand in the store twice.
+                again, and they may be in the store twice.
             retry_rejected: Send rows again that an earlier run saw refused, though they have not changed.
+            marker: With a journal, a text that ends the Notes of each log, such as ``" [#{}]"``: eight letters and
+                digits take the place of ``{}``. Staff see it, and `reconcile` finds the log by it, whoever else writes.
             reports: Takes each outcome before the journal does, in a thread; see `Reports`.
-            read_on: After the run has stopped, read the source to its end all the same, so that every row has an
+            total: Number of records in the source, where it has no ``len()``; for `ImportProgress` alone.
+            drain_source: After the run has stopped, read the source to its end all the same, so that every row has an
                 outcome.
+            read_on: The old name of ``drain_source``.
             max_rejected: Rejected records after which the run stops; None for no such bound.
+            give_up_after: Seconds for a batch from its first attempt, instead of the client's; None takes the client's.
             on_progress: Called in the event loop with `ImportRun.progress` when the run has got further, at most ten
                 times a second, and once at its end. It must not wait; what it raises is logged by its class.
 
         Raises:
-            ConfigurationError: The client is used in a second event loop or process. From the run itself: the journal
-                can't be used, or the source is not the one that it knows.
+            TypeError: The source is not an iterable of logs.
+            ConfigurationError: The client is used in a second event loop or process, or an argument can't be used.
+                From the run itself: the journal can't be used, or the source is not the one that it knows.
             JournalError: From the run itself, after the calls under way: journal or reports can't be written any more.
         """
         self._check_usable()
@@ -251,58 +433,69 @@ class AsyncNetoClient:
             what_of_doubt = InDoubt(in_doubt)
         except ValueError:
             raise ConfigurationError('in_doubt must be "hold" or "resend"') from None
-        if inspect.iscoroutinefunction(on_progress):
-            raise ConfigurationError("on_progress must be a plain function: it is called, and not awaited")
+        require_function("on_progress", on_progress, "an ImportProgress")
+        if not (reports is None or hasattr(reports, "write")):
+            raise ConfigurationError("reports must be a Reports, or have its methods, or None")
+        for name, flag in (("retry_rejected", retry_rejected), ("drain_source", drain_source), ("read_on", read_on)):
+            require_flag(name, flag)
+        for name, value in (("total", total), ("max_rejected", max_rejected)):
+            if not (value is None or isinstance(value, int)):
+                raise ConfigurationError(f"{name} must be a whole number, or None")
+            require_not_below_zero(name, value)
+        if give_up_after is not None:
+            require_positive("give_up_after", give_up_after, otherwise=", or None for the client's")
+        form = checked_marker(marker, journal)
         return ImportRun(
             self._engine,
             source,
-            read_on=read_on,
+            total=total,
+            drain_source=drain_source or read_on,
             max_rejected=max_rejected,
-            journal=_journal(journal),
+            give_up_after=give_up_after,
+            journal=journal_of(journal),
             reports=reports,
             in_doubt=what_of_doubt,
             retry_rejected=retry_rejected,
+            marker=form,
             on_progress=on_progress,
         )
 
     async def flush(self, timeout: float | None = None) -> DrainReport:  # noqa: ASYNC109
         """
-        Wait until all single and bulk adds handed in before, and all calls under way, have ended.
+        Wait until all single and bulk adds submitted before, and all calls under way, have ended.
+
+        Records of imports that have not left are not waited for: they may wait for the loop that takes the outcomes.
+        Called by the source of a bulk add, it does not wait for bulk adds.
 
         Args:
             timeout: Seconds to wait at most; None waits as long as the records themselves may.
+
+        Raises:
+            ConfigurationError: The client is used in a second event loop or process, or the timeout is not a number.
         """
         self._check_usable()
-        began = self._engine.clock.monotonic()
-        bulks = set(self._bulks)
-        report = await self._drain(timeout)
-        if not (bulks and report.drained):
-            return report
-        # What they have not read yet was handed in as well.
-        left = None if timeout is None else self._left(began, timeout)
-        _, running = await asyncio.wait(bulks, timeout=left)
-        seconds = self._engine.clock.monotonic() - began
-        in_flight = self._engine.records_in_flight() if running else 0
-        waiting = len(self._engine.unsettled()) - in_flight if running else 0
-        return DrainReport(drained=not running, left_in_flight=in_flight, left_waiting=waiting, seconds=seconds)
+        require_not_below_zero("timeout", timeout)
+        return await self._drain(timeout, self._bulk_ends())
 
     def observe(self, observer: CallObserver) -> Callable[[], None]:
         """
-        Tell an observer of every call from now on; `neto_async.integrations.opentelemetry` brings one.
+        Report every call from now on to an observer, such as that of `neto_async.integrations.opentelemetry`.
 
         Returns:
             What ends this. Of calls under way then, the observer still hears the end.
 
         Raises:
             RuntimeError: There is one already.
+            ConfigurationError: It lacks a method of a `CallObserver`.
         """
+        require_methods("observer", observer, ("handed_in", "began", "ended"))
         return self._engine.observe(observer)
 
     def statistics(self) -> Statistics:
         """Count what was done so far, and say what waits on what; any thread may ask."""
         return self._engine.statistics()
 
-    async def aclose(self, timeout: float = 30.0) -> DrainReport:  # noqa: ASYNC109
+    async def aclose(self, timeout: float | None = 30.0) -> DrainReport:  # noqa: ASYNC109
         """
         Take no more records, wait for those under way, and close the connections.
 
@@ -311,21 +504,28 @@ class AsyncNetoClient:
         missing ends with its connection: at once, or where the HTTP client is yours when you close that.
 
         Args:
-            timeout: Seconds after which what waits is given up; what is then still under way is logged.
+            timeout: Seconds after which what waits is given up; what is then still under way is logged. None waits as
+                long as single and bulk adds themselves may. Imports end with the last of these.
+
+        Raises:
+            ConfigurationError: The client is used in a second event loop or process, or the timeout is not a number:
+                it stays open.
         """
         self._check_usable(closing=True)
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(timeout), name="neto_async close")
-        return await wait_through_cancellation(_result(self._closing))
+        require_not_below_zero("timeout", timeout)
+        ends = self._bulk_ends()
+        return await complete_through_cancellation(lambda: self._closing_task(timeout, ends))
 
-    async def _close(self, timeout: float) -> DrainReport:  # noqa: ASYNC109
+    def _closing_task(self, timeout: float | None, ends: set[asyncio.Future[None]]) -> asyncio.Task[DrainReport]:
+        if self._closing is None or self._closing.cancelled():
+            self._closing = asyncio.get_running_loop().create_task(self._close(timeout, ends), name="neto_async close")
+        return self._closing
+
+    async def _close(self, timeout: float | None, ends: set[asyncio.Future[None]]) -> DrainReport:  # noqa: ASYNC109
         clock = self._engine.clock
         began = clock.monotonic()
         self._engine.close_intake()
-        handed_in = await self._drain(timeout)
-        if self._bulks and handed_in.drained:
-            # What they have not read yet was handed in as well.
-            await asyncio.wait(self._bulks, timeout=self._left(began, timeout))
+        await self._drain(timeout, ends)
         waiting = len(self._engine.unsettled()) - self._engine.records_in_flight()
         self._engine.fail_waiting()
         # Imports may have begun calls since: closing the connections now would put their records in doubt.
@@ -344,7 +544,8 @@ class AsyncNetoClient:
             )
         await self._transport.aclose()
         if self._transport.closed:
-            await self._engine.see_off_calls()
+            await self._engine.wait_for_closed_calls()
+        await self._engine.quota.aclose()
         return DrainReport(
             drained=not (waiting or in_flight),
             left_in_flight=in_flight,
@@ -352,13 +553,22 @@ class AsyncNetoClient:
             seconds=clock.monotonic() - began,
         )
 
-    def _left(self, began: float, timeout: float) -> float:
-        return max(timeout - (self._engine.clock.monotonic() - began), 0.0)
+    def _left(self, began: float, timeout: float | None) -> float | None:
+        return None if timeout is None else max(timeout - (self._engine.clock.monotonic() - began), 0.0)
 
-    async def _drain(self, timeout: float | None) -> DrainReport:  # noqa: ASYNC109
+    def _bulk_ends(self) -> set[asyncio.Future[None]]:
+        """List the ends of bulk adds: what they have not read yet was submitted as well."""
+        # A source can't wait for its own end.
+        reading = any(bulk.reads_in_this_task for bulk in self._bulks)
+        return set() if reading else {bulk.ended for bulk in self._bulks}
+
+    async def _drain(self, timeout: float | None, ends: Iterable[asyncio.Future[None]] = ()) -> DrainReport:  # noqa: ASYNC109
         clock = self._engine.clock
         began = clock.monotonic()
-        drained = await self._engine.wait_settled(self._engine.unsettled(), timeout)
+        drained = await self._engine.wait_settled(self._engine.submitted(), timeout)
+        if drained and ends:
+            _, running = await asyncio.wait(ends, timeout=self._left(began, timeout))
+            drained = not running
         in_flight = self._engine.records_in_flight() if not drained else 0
         waiting = 0 if drained else len(self._engine.unsettled()) - in_flight
         return DrainReport(
@@ -369,11 +579,13 @@ class AsyncNetoClient:
         )
 
     def _valid(self, log: CustomerLog | Mapping[str, Any], context: Any) -> CustomerLog:
-        valid, record, _, errors = read_item((log, None))
+        if isinstance(log, CustomerLog):
+            return log
+        valid, record, _, errors = read_item(Item(log))
         if valid is None:
-            fate = Invalid(index=0, record=record, context=context, errors=errors)  # type: ignore[arg-type]
-            self._engine.count(fate)
-            raise InvalidRecordError(errors, fate=fate)
+            outcome = Invalid(index=0, record=record, context=context, errors=errors)
+            self._engine.count(outcome)
+            raise InvalidRecordError(errors, outcome=outcome)
         return valid
 
     def _check_usable(self, *, closing: bool = False) -> None:
@@ -381,26 +593,16 @@ class AsyncNetoClient:
         if self._pid != os.getpid():
             raise ConfigurationError("the client was made before a fork; make one in each process")
         if self._loop is None:
+            settings, engine = self._settings, self._engine
+            engine.quota.attach(engine.wake, store_url=settings.store_url, timeout=settings.timeout)
             self._loop = loop
         elif self._loop is not loop:
             raise ConfigurationError("the client belongs to another event loop; make one in each loop")
         if not closing and self._transport.closed and self._closing is None:
-            raise ConfigurationError("the http_client handed in is closed")
-
-
-def _journal(journal: str | os.PathLike[str] | Journal | None) -> Journal | None:
-    if not isinstance(journal, str | os.PathLike):
-        return journal
-    from neto_async.importing.journal_sqlite import SqliteJournal  # noqa: PLC0415 - most programs never need SQLite
-
-    return SqliteJournal(journal)
+            raise ConfigurationError("the http_client that was passed is closed")
 
 
 def _error(outcome: Outcome) -> Exception:
     error = error_for(outcome)
     assert error is not None  # noqa: S101
     return error
-
-
-async def _result(task: asyncio.Task[DrainReport]) -> DrainReport:
-    return await asyncio.shield(task)

@@ -1,49 +1,31 @@
 """
-What became of each record, and of many: the five outcomes and the reports that count them.
+What became of each record: the five outcomes, and what they share. May import: nothing of the package.
 
 Every record taken in ends in exactly one of `Added`, `Rejected`, `Invalid`, `NotSent` and `Unknown`. An outcome is
 true of what the store saved; where that can't be known, it says so. Texts of customers and of Neto (whose messages
-echo input) stand on attributes that no ``repr`` shows.
+echo input) are in attributes that no ``repr`` shows.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from attrs import field, frozen
-
-from neto_async.errors import (
-    AuthenticationError,
-    InvalidRecordError,
-    NetoError,
-    NotSentError,
-    OutcomeUnknownError,
-    RateLimitedError,
-    RejectedError,
-)
-
-if TYPE_CHECKING:
-    from neto_async.models import CustomerLog
 
 __all__ = [
     "Added",
     "Attempt",
-    "BulkReport",
-    "DrainReport",
     "Evidence",
-    "ImportProgress",
     "Invalid",
     "NotSent",
     "NotSentCause",
     "Outcome",
     "Phase",
     "Rejected",
-    "Statistics",
     "Unknown",
-    "error_for",
+    "Updated",
 ]
 
 
@@ -69,8 +51,11 @@ class Attempt:
         body_bytes: Length of its body in bytes.
         phase: How far it came.
         seconds: How long it took.
+        sent_at: When it began, in UTC with its zone; None where that was not recorded.
+        ended_at: When it ended or was left to itself, in the same form. Nothing of it was handed to the network later.
         status: The HTTP status of the answer, None without one.
         failure: Name of the error class that ended it, None where it was answered.
+        kind: What happened, in words, such as "connection refused"; None where that is not known.
     """
 
     call: int
@@ -78,14 +63,18 @@ class Attempt:
     body_bytes: int
     phase: Phase
     seconds: float
+    sent_at: datetime | None = None
+    ended_at: datetime | None = None
     status: int | None = None
     failure: str | None = None
+    kind: str | None = None
 
     def __str__(self) -> str:
         status = None if self.status is None else f"HTTP {self.status}"
-        told = ", ".join(part for part in (str(self.phase), status, self.failure) if part)
+        parts = (str(self.phase), status, self.kind or self.failure)
+        ended = ", ".join(part for part in parts if part)
         records = "1 record" if self.records == 1 else f"{self.records} records"
-        return f"call {self.call} with {records}: {told}, after {_length(self.seconds)}"
+        return f"call {self.call} with {records}: {ended}, after {_length(self.seconds)}"
 
 
 def _length(seconds: float) -> str:
@@ -101,11 +90,13 @@ class Evidence:
         log_ids: Ids in the answer, in its order. Which record got which is not known.
         messages: Neto's own words.
         status: The HTTP status, None without an answer.
+        earlier_run: True where an earlier run may have added the record: its journal knows with which call.
     """
 
     log_ids: tuple[int, ...] = ()
     messages: tuple[str, ...] = field(default=(), repr=False)
     status: int | None = None
+    earlier_run: bool = False
 
 
 class NotSentCause(StrEnum):
@@ -113,7 +104,10 @@ class NotSentCause(StrEnum):
 
     KEY_REFUSED = "the store refused the API key"
     RATE_LIMITED = "the store asked for a longer pause than the call may wait"
+    NO_KEY = "the function that gives the key gave none that can be used within give_up_after"
     GAVE_UP = "the call could not be made within give_up_after"
+    QUOTA_SERVER = "the server of the shared quota could not be used within give_up_after"
+    UNREACHABLE = "the store can't be reached; check its address, and the certificates that this machine trusts"
     WRONG_ADDRESS = "the store's address does not answer as the API does"
     REFUSED_WHOLE = "the store refuses whole batches, and the run stopped taking them apart"
     IN_DOUBT = "the store's answers can't be read, and the run stopped before this record"
@@ -122,6 +116,7 @@ class NotSentCause(StrEnum):
     TOO_MANY_REJECTED = "more records were rejected than the run allows"
     STOPPED = "the run stopped before this record"
     CLOSED = "the client was closed before this record left"
+    READ_BACK = "the store does not have it: its customer's logs were read"
 
 
 @frozen(kw_only=True)
@@ -131,16 +126,17 @@ class _Fate:
 
     Attributes:
         index: Position of the record in the input, from 0.
-        record: The record: the log, or the mapping that makes no valid one.
-        context: What the caller handed in with it.
-        attempts: The calls it went with, in their order; shared with its neighbours in them.
+        record: The `CustomerLog`, or the mapping that makes no valid one; None where there was neither.
+        context: What the caller submitted with it.
+        attempts: The calls it went with, in their order; shared with its neighbours in them. None where it is known
+            from an earlier run or was found by reading back.
         replayed: True where an earlier run settled it, and its journal says so again.
     """
 
     _safe: ClassVar[bool]
 
     index: int
-    record: CustomerLog | Mapping[str, Any] | None = field(repr=False)
+    record: Any = field(repr=False)
     context: Any = field(default=None, repr=False)
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
     replayed: bool = False
@@ -170,7 +166,7 @@ class Added(_Fate):
 @frozen(kw_only=True)
 class Rejected(_Fate):
     """
-    Neto refused the record and saved nothing of it. It can be sent again once it is mended.
+    Neto refused the record and saved nothing of it. It can be sent again once it is corrected.
 
     Attributes:
         messages: Neto's own words; empty where replayed, since a journal keeps no texts.
@@ -184,7 +180,7 @@ class Rejected(_Fate):
 @frozen(kw_only=True)
 class Invalid(_Fate):
     """
-    The record breaks a documented rule and was never sent. It can be sent once it is mended.
+    The record breaks a documented rule and was never sent. It can be sent once it is corrected.
 
     Attributes:
         errors: What is wrong, a sentence for each fault: field, limit and position, never the value.
@@ -235,196 +231,16 @@ class Unknown(_Fate):
     evidence: Evidence = field(factory=Evidence)
 
 
+@frozen(kw_only=True)
+class Updated(_Fate):
+    """
+    Neto reported that it changed the log as asked. Sending the update again overwrites what was set since.
+
+    The answer names no log: that it means this one is known because an update goes with a call of its own.
+    """
+
+    _safe: ClassVar[bool] = False
+
+
 Outcome: TypeAlias = Added | Rejected | Invalid | NotSent | Unknown
 """What became of a record. Exactly one of these for each record taken in."""
-
-
-def error_for(outcome: Outcome) -> NetoError | None:
-    """
-    Make the error that tells of an outcome.
-
-    Returns:
-        None for `Added`. Each call makes an error of its own: one that several tasks raise would gather their
-        tracebacks.
-    """
-    match outcome:
-        case Added():
-            return None
-        case Rejected():
-            return RejectedError(
-                "the store refused the log and saved nothing of it; its words are in fate.messages", fate=outcome
-            )
-        case Invalid(errors=errors):
-            return InvalidRecordError(errors, fate=outcome)
-        case NotSent(cause=cause, retry_after=retry_after):
-            text = f"not sent: {cause}{_last_attempt(outcome)}"
-            if cause is NotSentCause.KEY_REFUSED:
-                return AuthenticationError(text, fate=outcome)
-            if cause is NotSentCause.RATE_LIMITED:
-                return RateLimitedError(text, fate=outcome, retry_after=retry_after)
-            return NotSentError(text, fate=outcome)
-    return OutcomeUnknownError(
-        f"the log may have been saved: {outcome.reason}{_last_attempt(outcome)}; look in the store before sending it "
-        "again",
-        fate=outcome,
-    )
-
-
-def _last_attempt(outcome: NotSent | Unknown) -> str:
-    return f" ({outcome.attempts[-1]})" if outcome.attempts else ""
-
-
-@frozen(repr=False)
-class BulkReport:
-    """
-    What became of a finite number of records.
-
-    Attributes:
-        outcomes: One for each record, in the order of the input.
-    """
-
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def added(self) -> tuple[Added, ...]:
-        """Those that Neto gave an id."""
-        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Added))
-
-    @property
-    def rejected(self) -> tuple[Rejected, ...]:
-        """Those that Neto refused."""
-        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Rejected))
-
-    @property
-    def invalid(self) -> tuple[Invalid, ...]:
-        """Those that break a documented rule and never left."""
-        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Invalid))
-
-    @property
-    def not_sent(self) -> tuple[NotSent, ...]:
-        """Those that were certainly not saved."""
-        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, NotSent))
-
-    @property
-    def unknown(self) -> tuple[Unknown, ...]:
-        """Those that may have been saved."""
-        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Unknown))
-
-    def raise_for_problems(self) -> None:
-        """
-        Raise where not every record was added.
-
-        Raises:
-            ExceptionGroup: One `NetoError` for each record that was not, or may not have been, added.
-        """
-        errors = [error for outcome in self.outcomes if (error := error_for(outcome)) is not None]
-        if errors:
-            raise ExceptionGroup(
-                f"{len(errors)} of {len(self.outcomes)} customer logs were not certainly added", errors
-            )
-
-    def __repr__(self) -> str:
-        # Counts, not contents: a report of a million rows must not print them.
-        counts = Counter(type(outcome).__name__ for outcome in self.outcomes)
-        listed = ", ".join(f"{name}={counts[name]}" for name in ("Added", "Rejected", "Invalid", "NotSent", "Unknown"))
-        return f"BulkReport(records={len(self.outcomes)}, {listed})"
-
-
-@frozen(kw_only=True)
-class ImportProgress:
-    """
-    How far a run is, at one moment.
-
-    Attributes:
-        taken: Records read from the source so far.
-        total: Length of the source, None where it does not tell.
-        added, rejected, invalid, not_sent, unknown: Outcomes so far.
-        replayed: Those of them that an earlier run settled.
-        calls: Calls that have begun.
-        in_flight: Calls that have begun and not ended.
-        seconds: How long the run has taken, up to its end.
-        seconds_left: Seconds to the end, from the quota and not from the past; None where unknown, or where the run
-            stopped.
-        stopped_at: The first index never taken, where the run stopped; None otherwise.
-        stop_reason: Why it stopped; None otherwise.
-    """
-
-    taken: int = 0
-    total: int | None = None
-    added: int = 0
-    rejected: int = 0
-    invalid: int = 0
-    not_sent: int = 0
-    unknown: int = 0
-    replayed: int = 0
-    calls: int = 0
-    in_flight: int = 0
-    seconds: float = 0.0
-    seconds_left: float | None = None
-    stopped_at: int | None = None
-    stop_reason: str | None = field(default=None, repr=False)
-
-    @property
-    def finished(self) -> int:
-        """Number of records that have an outcome."""
-        return self.added + self.rejected + self.invalid + self.not_sent + self.unknown
-
-    @property
-    def records_per_second(self) -> float:
-        """Records of which the store, or its silence, decided in this run, by its seconds so far; 0 at its start."""
-        decided = self.added + self.rejected + self.unknown - self.replayed
-        return decided / self.seconds if self.seconds else 0.0
-
-
-@frozen(kw_only=True)
-class DrainReport:
-    """
-    What a drain came to.
-
-    Attributes:
-        drained: True where every record handed in before has its outcome.
-        left_in_flight: Records in calls that had not ended at the deadline: their fate is not known yet.
-        left_waiting: Records that were still waiting to be sent at the deadline.
-        seconds: How long it took.
-    """
-
-    drained: bool
-    left_in_flight: int = 0
-    left_waiting: int = 0
-    seconds: float = 0.0
-
-
-@frozen(kw_only=True)
-class Statistics:
-    """
-    What a client has done and what is waiting on what, at one moment.
-
-    Attributes:
-        calls: Calls that have begun.
-        in_flight: Calls that have begun and not ended.
-        waiting_single: Records of single adds that wait to be sent.
-        waiting_import: Records read by bulk adds and imports that wait to be sent.
-        waiting_on: What the next call waits for: "slot", "quota", "pause", "probe"; None where nothing waits.
-        failing: Calls in a row that never left, such as to a store that can't be reached.
-        paused_for: Seconds until the pause that the store or a failed connection asked for ends.
-        quota_used: Calls that count against the quota now.
-        halted: True while the store refuses the key.
-        added, rejected, invalid, not_sent, unknown: Outcomes so far.
-        unawaited: Outcomes, by name, whose caller had been cancelled.
-    """
-
-    calls: int = 0
-    in_flight: int = 0
-    waiting_single: int = 0
-    waiting_import: int = 0
-    waiting_on: str | None = None
-    failing: int = 0
-    paused_for: float = 0.0
-    quota_used: int = 0
-    halted: bool = False
-    added: int = 0
-    rejected: int = 0
-    invalid: int = 0
-    not_sent: int = 0
-    unknown: int = 0
-    unawaited: Mapping[str, int] = field(factory=dict)
