@@ -54,7 +54,7 @@ def test_what_breaks_a_rule(name, text):
 
 
 def test_unknown_elements_are_a_setting():
-    """An element that the page does not have is refused, or ignored if told to."""
+    """An element that the page does not have is refused, or ignored if asked to."""
     record = {"Note": "a"}
     assert len(problems_of(record)) == 1
     assert problems_of(record, unknown_elements="ignore") == []

@@ -161,7 +161,7 @@ async def test_html_page(store, call, saves):
 
 @pytest.mark.parametrize("saves", [False, True])
 async def test_redirect(store, call, saves):
-    """A redirect leads where it is told to."""
+    """A redirect leads where the test says."""
     store.faults.next(faults.Redirect(saves=saves), faults.Redirect("https://elsewhere.example/", status=307))
     first, second = await call(*TWO), await call(*TWO)
     assert (first.status_code, first.headers["Location"]) == (302, "/_cpanel/login")
@@ -245,7 +245,7 @@ async def test_wrong_encoding(store, call, wire_format, encoding):
     ("fault", "error"), [(faults.Reset, httpx.ReadError), (faults.Close, httpx.RemoteProtocolError)]
 )
 async def test_reset_and_close(store, call, fault, error, saves):
-    """RST and FIN in place of an answer, before saving or after it."""
+    """RST and FIN instead of an answer, before saving or after it."""
     store.faults.next(fault(saves=saves))
     with pytest.raises(error):
         await call(*TWO)

@@ -12,7 +12,7 @@ import pytest
 import neto_async.sandbox
 
 
-def test_absent_aiohttp_is_told_in_a_sentence():
+def test_absent_aiohttp_is_reported_in_a_sentence():
     """Without aiohttp the import fails with what to install."""
     code = "import sys; sys.modules['aiohttp'] = None; import neto_async.sandbox"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -133,5 +133,5 @@ def test_words_that_no_shape_has():
 
 
 def test_texts_stay_out_of_reprs():
-    """What the store says, which echoes its customers, stands in no repr."""
+    """What the store says, which echoes its customers, is in no repr."""
     assert "So so" not in repr(Answer(warnings=(WARNING,)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from datetime import timezone
 
 import httpx
@@ -52,7 +53,7 @@ async def test_saves_the_texts_to_the_character(store, call, wire_format):
 
 @pytest.mark.parametrize("wire_format", ["json", "xml"])
 async def test_empty_is_none(store, call, wire_format):
-    """A field that is empty or absent is None in the ledger, and `fields` still tells them apart."""
+    """A field that is empty or absent is None in the ledger, and `fields` still distinguishes them."""
     await call({"Notes": "", "Status": "Completed"}, wire_format=wire_format)
     assert store.logs[0].notes is None
     assert store.logs[0].username is None
@@ -198,7 +199,7 @@ async def test_partial(caller):
 
 
 async def test_unknown_elements(caller):
-    """An element that the vendor's page does not have fails the call, unless the store is told to ignore it."""
+    """An element that the vendor's page does not have fails the call, unless the store is asked to ignore it."""
     async with NetoSandbox() as strict, NetoSandbox(unknown_elements="ignore") as lax:
         assert "Element Note is not known" in (await caller(strict)({"Note": "a"})).text
         assert (await caller(lax)({"Note": "a"})).json()["Ack"] == "Success"
@@ -210,9 +211,9 @@ async def test_refuse_when(store, call):
     store.refuse_when(lambda fields: "poison" in fields.get("Notes", ""))
     store.refuse_when(lambda fields: fields.get("Username") == "banned", "This customer is closed")
     echoed = await call({"Notes": "good"}, {"Notes": "poison 7"})
-    told = await call({"Username": "banned"})
+    said = await call({"Username": "banned"})
     assert "poison 7" in errors(echoed)[0]
-    assert errors(told) == ["This customer is closed"]
+    assert errors(said) == ["This customer is closed"]
     assert (await call({"Notes": "good"})).json()["Ack"] == "Success"
     store.refuse_nothing()
     assert (await call({"Notes": "poison 7"})).json()["Ack"] == "Success"
@@ -267,15 +268,27 @@ async def test_a_body_over_the_limit(caller, encode):
         assert (len(store.logs), store.calls[1].outcome) == (1, "HTTP 413")
 
 
+async def test_a_body_without_an_end(store):
+    """Past its bound a body is neither kept nor read to its end: the call is answered 413 while it still comes."""
+    _, writer = await asyncio.open_connection("127.0.0.1", int(store.url.rpartition(":")[2]))
+    writer.write(b"POST /do/WS/NetoAPI HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n")
+    with suppress(ConnectionError):
+        while not store.calls or store.calls[0].status is None:
+            writer.write(b" " * 1_000_000)
+            await writer.drain()
+    assert (store.calls[0].status, store.log_count) == (413, 0)
+    writer.close()
+
+
 async def test_a_large_body(store, call):
-    """Without a limit a body of megabytes is taken."""
+    """A body of megabytes is taken."""
     reply = await call({"Notes": "a" * 5_000_000})
     assert reply.json()["Ack"] == "Success"
     assert len(store.logs[0].notes) == 5_000_000
 
 
 async def test_expect_continue(store):
-    """A client that waits to be told to go on is told so."""
+    """A client that waits for leave to go on gets it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(store.url.rpartition(":")[2]))
     writer.write(
         b"POST /do/WS/NetoAPI HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
@@ -355,7 +368,7 @@ async def test_clear_with_a_call_in_flight(store, call):
 
 
 async def test_until(store, call):
-    """A test can wait for what it expects, in place of sleeping."""
+    """A test can wait for what it expects, instead of sleeping."""
     release = asyncio.Event()
     store.faults.next(faults.Late(until=release))
     sending = asyncio.create_task(call({"Notes": "a"}))
@@ -409,7 +422,7 @@ async def test_a_port_that_is_taken(store):
 
 
 async def test_a_predicate_that_raises(store, call, caplog):
-    """A fault of the test's own function is told loudly: 500, a traceback, and a word in the ledger."""
+    """A fault of the test's own function is reported loudly: 500, a traceback, and a word in the ledger."""
     store.refuse_when(lambda fields: fields["Notes"] == "a")
     reply = await call({"Status": "Completed"})
     assert (reply.status_code, store.calls[0].outcome) == (500, "sandbox failed")
