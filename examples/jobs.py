@@ -4,45 +4,50 @@ Imports that survive the process: each has a folder with the upload, its mapping
 Free of any web framework; both example services use it. In a folder named by the job's id:
 
     upload, mapping.toml      what came in, and how its columns are read
+    rows, plan.json           what `reading.py`, a process of its own with limits, made of them
     job.json                  name, state and counts
     journal                   what was added, what was not, what is in doubt: the library's
     reports/                  added.csv, rejected.csv, unknown.csv, not_sent.csv: the library's
 
-The folder is one process's: two that share it would start each other's imports.
+This process never reads an upload itself, only ``rows`` and ``plan.json``. The folder is one process's: two that share
+it would start each other's imports.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from attrs import asdict, define, evolve, field
+from attrs import asdict, define, evolve, field, frozen
 
-from neto_async import AsyncNetoClient, ConfigurationError, ImportProgress, NetoError
-from neto_async.importing import (
-    ColumnMapping,
-    ImportRun,
-    LogSource,
-    Plan,
-    Reports,
-    RowFile,
-    make_plan,
-    open_binary,
-    open_rows,
+from examples.reading import DISK_FULL, REFUSED, restored
+from neto_async import (
+    AsyncNetoClient,
+    ConfigurationError,
+    CustomerLog,
+    ImportProgress,
+    InvalidRecordError,
+    NetoError,
+    ReconcileReport,
 )
+from neto_async.importing import ColumnMapping, ImportRun, Reports, Row
+from neto_async.journals.sqlite import SqliteJournal
 
-__all__ = ["KINDS", "REPORTS", "Imports", "Job", "RefusedFileError", "State", "TooLargeError", "mapping_for"]
+__all__ = ["KINDS", "REPORTS", "Imports", "Job", "Limits", "RefusedError", "Settling", "State", "mapping_for"]
 
 KINDS = {path.stem: ColumnMapping.from_toml(path) for path in sorted(Path(__file__).parent.glob("mappings/*.toml"))}
 """The kinds of file that this service knows, beside those whose columns are named as Neto's."""
@@ -50,36 +55,112 @@ KINDS = {path.stem: ColumnMapping.from_toml(path) for path in sorted(Path(__file
 REPORTS = ("added.csv", "rejected.csv", "unknown.csv", "not_sent.csv")
 
 PART = ".part"
-"""How the name of a folder ends until its upload is whole and was looked through."""
+"""How the name of a folder ends until its upload is complete and has been read."""
 
-FIRST_FAULTS = 10
-"""Invalid rows that a preview lists."""
-
-TOLD_EVERY = 0.5
+STATUS_EVERY = 0.5
 """Seconds between two statuses of a running import; a connection that has gone is noticed by them too."""
+
+CHUNK = 1 << 18
+"""Bytes of rows that are read at a time: some milliseconds of work in a thread."""
+
+READER = (sys.executable, str(Path(__file__).with_name("reading.py")))
+"""The command that reads an upload."""
+
+MAX_NAME = 255
+"""Characters of an upload's name."""
+
+UNPACKED = 10
+"""How many times larger than an upload may be its rows may be."""
+
+MAX_DOUBTS = 20
+"""Rows still in doubt that a status lists, and ids of logs to look at for each."""
 
 logger = logging.getLogger(__name__)
 
 
-class RefusedFileError(Exception):
-    """The upload can't be imported; the text says why, and nothing of it is kept."""
+class RefusedError(Exception):
+    """
+    What was asked for is not done; the text says why, and names no path.
+
+    Attributes:
+        status: HTTP status of the answer.
+        retry_after: Seconds after which the same may work, None where it will not.
+    """
+
+    def __init__(self, reason: str, *, status: int = 422, retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
-class TooLargeError(RefusedFileError):
-    """The upload is over the size that is taken."""
+@frozen(kw_only=True)
+class Limits:
+    """
+    What uploads and imports may take of the machine.
+
+    Attributes:
+        upload_bytes: Of an upload.
+        upload_seconds: How long an upload may take to arrive.
+        uploads: Uploads that come in or are read at once; a further one is refused with 503.
+        reader_bytes: Memory of the process that reads an upload.
+        reader_seconds: How long it may take.
+        readers: Such processes at once; further uploads wait.
+        imports: Imports that are sent at once, each with a dozen open files; further ones wait.
+    """
+
+    upload_bytes: int = 100_000_000
+    upload_seconds: float = 300
+    uploads: int = 8
+    reader_bytes: int = 256_000_000
+    reader_seconds: int = 120
+    readers: int = 2
+    imports: int = 4
 
 
 class State(StrEnum):
     """How far a job is."""
 
     READY = "ready"
-    """Uploaded and looked through; nothing is sent before it is started."""
+    """Uploaded and read; nothing is sent before it is started."""
     RUNNING = "running"
     """Being sent, in this process or, after its end, in the next."""
     STOPPED = "stopped"
     """It could not go on, such as with a refused key: start it again, or restart the service."""
     ENDED = "ended"
     """Every row has its outcome."""
+    SETTLING = "settling"
+    """It had ended; customers are read back for its rows in doubt, in this process or, after its end, in the next."""
+
+
+@frozen(kw_only=True)
+class Settling:
+    """
+    The settling of a job's rows in doubt.
+
+    Attributes:
+        sole_writer: The person's guarantee; see `AsyncNetoClient.reconcile`.
+        until: When reading begins at about the latest: before, a call in doubt might still be saved. ISO 8601, in UTC.
+        looked_at: Rows that were judged so far.
+        added: Rows that are in the store, once it has ended, as the next.
+        not_sent: Rows that are certainly not in the store.
+        unknown: Rows still in doubt.
+        rows: The first of those: line in the file, reason, what is missing, the first ids of logs to look at.
+        error: Why it broke off, else empty.
+    """
+
+    sole_writer: bool
+    until: str
+    looked_at: int = 0
+    added: int = 0
+    not_sent: int = 0
+    unknown: int = 0
+    rows: Sequence[Mapping[str, Any]] = ()
+    error: str = ""
 
 
 @define(eq=False)
@@ -94,7 +175,7 @@ class Job:
         created_at: When it came in, in UTC.
         state: How far it is.
         reason: Why it stopped, else empty.
-        plan: What is going to be sent, while that is known.
+        settling: How the last settling of its rows in doubt goes, or went.
     """
 
     folder: Path
@@ -103,9 +184,9 @@ class Job:
     created_at: datetime = field(factory=lambda: datetime.now(timezone.utc))
     state: State = State.READY
     reason: str = ""
-    plan: Plan | None = None
-    task: asyncio.Task[None] | None = None  # this and the next: while it is being imported
-    run: ImportRun | None = None
+    settling: Settling | None = None
+    task: asyncio.Task[None] | None = None  # while it is being imported or settled
+    run: ImportRun | None = None  # while it is being imported
     progress: Mapping[str, Any] = field(factory=lambda: asdict(ImportProgress()))  # before and after
 
     @property
@@ -124,6 +205,7 @@ class Job:
             "state": str(self.state),
             "reason": self.reason,
             "progress": progress,
+            "settling": None if self.settling is None else asdict(self.settling),
             "reports": [name for name in REPORTS if self.report(name) is not None],
         }
 
@@ -152,7 +234,29 @@ class Job:
             state=State(kept["state"]),
             reason=kept["reason"],
             progress=kept["progress"],
+            settling=Settling(**kept["settling"]) if kept.get("settling") else None,
         )
+
+
+@frozen
+class StoredRows:
+    """The rows that the reader stored: logs, each with its row as context; a loop reads them in a thread, in chunks."""
+
+    path: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[CustomerLog | InvalidRecordError, Row]]:
+        with self.path.open("rb") as file:
+            yield from map(restored, file)
+
+    async def __aiter__(self) -> AsyncIterator[tuple[CustomerLog | InvalidRecordError, Row]]:
+        with self.path.open("rb") as file:
+            while pairs := await asyncio.to_thread(lambda: [restored(line) for line in file.readlines(CHUNK)]):
+                for pair in pairs:
+                    yield pair
 
 
 class Imports:
@@ -162,14 +266,33 @@ class Imports:
     Args:
         neto: Sends them.
         folder: Holds a folder for each; made if need be.
-        max_bytes: Of an upload.
+        limits: What they may take of the machine.
+        reader: The command that reads an upload.
+        settle_after: Seconds after which nothing of a call in doubt is saved any more; see `AsyncNetoClient.reconcile`.
     """
 
-    def __init__(self, neto: AsyncNetoClient, folder: Path, *, max_bytes: int = 100_000_000) -> None:
+    def __init__(
+        self,
+        neto: AsyncNetoClient,
+        folder: Path,
+        *,
+        limits: Limits = Limits(),
+        reader: Sequence[str] = READER,
+        settle_after: float = 600,
+    ) -> None:
         self._neto = neto
         self._folder = folder
-        self._max_bytes = max_bytes
+        self._limits = limits
+        self._reader = reader
+        self._settle_after = settle_after
         self._jobs: dict[str, Job] = {}
+        self._unreadable: dict[str, str] = {}
+        self._arriving: set[Path] = set()  # folders of uploads that come in or are read
+        self._uploads: set[asyncio.Timeout] = set()
+        self._readers: set[Process] = set()
+        self._may_read = asyncio.Semaphore(limits.readers)
+        self._may_send = asyncio.Semaphore(limits.imports)
+        self._may_settle = asyncio.Semaphore(limits.imports)
         self._closing = False
 
     @property
@@ -177,16 +300,39 @@ class Imports:
         """All there are, by id, oldest first."""
         return MappingProxyType(self._jobs)
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """What an earlier process left and this one can't go on with: the reason, by id."""
+        stopped = {job.id: job.reason for job in self._jobs.values() if job.state is State.STOPPED}
+        return {**self._unreadable, **stopped}
+
     async def resume(self) -> None:
-        """Take up what an earlier process left, and go on with the imports that had not come to their end."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for broken_off in self._folder.glob(f"*{PART}"):
-            shutil.rmtree(broken_off)
-        kept = [Job.load(path.parent) for path in self._folder.glob("*/job.json")]
+        """
+        Take up what an earlier process left, and go on with the imports that had not come to their end.
+
+        Nothing that is wrong with a folder, such as a full disk, is raised: the service starts all the same, and
+        `problems` says what it can't go on with.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            logger.warning("the folder of imports can't be made: %s", error.strerror)
+        self._sweep()
+        kept = []
+        for path in self._folder.glob("*/job.json"):
+            try:
+                kept.append(Job.load(path.parent))
+            except Exception as error:  # noqa: BLE001 - whatever was left there
+                self._unreadable[path.parent.name] = f"what was kept of it can't be read ({type(error).__name__})"
         for job in sorted(kept, key=lambda job: job.created_at):
             self._jobs[job.id] = job
-            if job.state in {State.RUNNING, State.STOPPED}:
-                await self.start(job)
+            with suppress(RefusedError):
+                if job.state in {State.RUNNING, State.STOPPED}:
+                    await self.start(job)
+                elif job.state is State.SETTLING:
+                    await self._begin_settling(job, sole_writer=job.settling is not None and job.settling.sole_writer)
+        for id_, reason in self.problems.items():
+            logger.warning("can't go on with the import %s: %s", id_, reason)
 
     async def add(
         self,
@@ -195,7 +341,7 @@ class Imports:
         mapping: ColumnMapping = ColumnMapping(),  # noqa: B008 - frozen
     ) -> Job:
         """
-        Take an upload in: store it as it comes, and look through it. Nothing is sent before `start`.
+        Take an upload in: store it as it comes, and have it read. Nothing is sent before `start`.
 
         Args:
             name: Of the file; its ending says what kind it is.
@@ -203,21 +349,26 @@ class Imports:
             mapping: How its columns become logs.
 
         Raises:
-            RefusedFileError: It is too large (`TooLargeError`), or can't be imported.
+            RefusedError: It is too large or too slow, can't be imported, or can't be kept now.
         """
+        if self._closing:
+            raise _ending()
+        if len(self._arriving) >= self._limits.uploads:
+            raise RefusedError("too many files are being uploaded; try again later", status=503, retry_after=10)
+        if len(name) > MAX_NAME:
+            raise RefusedError(f"the file's name is longer than {MAX_NAME} characters")
+        self._sweep()
         id_ = secrets.token_hex(8)
         job = Job(self._folder / (id_ + PART), name, mapping)
+        self._arriving.add(job.folder)
         try:
-            job.folder.mkdir(mode=0o700)
-            with (job.folder / "upload").open("xb") as file:
-                await self._store(pieces, file)
-            (job.folder / "mapping.toml").write_text(mapping.to_toml(), encoding="utf-8")
-            await self.preview(job)
-            await asyncio.to_thread(job.save)
+            await self._take_in(job, pieces)
             job.folder = job.folder.rename(self._folder / id_)
-        except BaseException:
-            shutil.rmtree(job.folder, ignore_errors=True)
-            raise
+        except OSError as error:
+            raise _unkept(error) from None
+        finally:
+            self._arriving.discard(self._folder / (id_ + PART))
+            self._sweep()
         self._jobs[job.id] = job
         return job
 
@@ -226,53 +377,77 @@ class Imports:
         Say what is going to be sent, as JSON may carry it.
 
         Raises:
-            RefusedFileError: The file can't be imported.
+            RefusedError: It can't be read now.
         """
         try:
-            with open_binary(job.folder / "upload") as file:
-                plan = (await _opened(job, file)).plan
-        except ConfigurationError as error:
-            raise RefusedFileError(str(error)) from None
-        return {
-            "rows": plan.rows,
-            "valid": plan.valid,
-            "columns": dict(plan.mapping.columns),
-            "ignored": plan.ignored,
-            "samples": [
-                {name: str(value) for name, value in asdict(log).items() if value is not None} for log in plan.samples
-            ],
-            "faults": ["; ".join(errors) for errors in plan.faults[:FIRST_FAULTS]],
-        }
+            plan = await self._plan(job)
+        except OSError as error:
+            raise _unkept(error) from None
+        del plan["reports"]
+        return plan
 
     async def start(self, job: Job) -> None:
-        """Begin to send, or go on after a stop; when this returns, an end of the process is no end of the import."""
+        """
+        Begin to send, or go on after a stop; when this returns, an end of the process is no end of the import.
+
+        Raises:
+            RefusedError: That can't be written down now, and nothing was sent.
+        """
+        await _written(job)
         if job.task is None and job.state is not State.ENDED:
-            job.state, job.reason = State.RUNNING, ""
-            saved = asyncio.ensure_future(asyncio.to_thread(job.save))
-            job.task = asyncio.create_task(self._import(job, saved))
-            await asyncio.shield(saved)
+            await self._begin(job, State.RUNNING)
+
+    async def settle(self, job: Job, *, sole_writer: bool = False) -> None:
+        """
+        Begin to read the customers of its rows in doubt back; nothing is sent.
+
+        Rows that are proven absent wait for `start`. When this returns, an end of the process is no end of it.
+
+        Args:
+            job: An import that has ended with rows in doubt; one that is being settled is left to it.
+            sole_writer: The person's guarantee; see `AsyncNetoClient.reconcile`.
+
+        Raises:
+            RefusedError: There is nothing to settle now, or that can't be written down.
+        """
+        await _written(job)
+        if job.state is State.SETTLING:
+            return
+        if job.state is not State.ENDED or not job.progress["unknown"]:
+            raise RefusedError("only an import that has ended with rows in doubt can be settled", status=409)
+        await self._begin_settling(job, sole_writer=sole_writer)
 
     async def statuses(self, job: Job) -> AsyncIterator[dict[str, Any]]:
         """Give a job's status now, and again as it changes, until its import ends, or soon after `stop`."""
         yield job.status
         while job.task is not None and not self._closing:
-            await asyncio.wait({job.task}, timeout=TOLD_EVERY)
+            await asyncio.wait({job.task}, timeout=STATUS_EVERY)
             yield job.status
 
     def remove(self, job: Job) -> bool:
-        """Delete what is kept of a job; False for one that is not through: its journal knows what was sent."""
+        """Delete what is kept of a job; False for one that has not ended: its journal knows what was sent."""
         if job.state not in {State.READY, State.ENDED}:
             return False
+        try:
+            job.folder.rename(job.folder.with_suffix(PART))
+        except OSError as error:
+            raise _unkept(error) from None
         del self._jobs[job.id]
-        shutil.rmtree(job.folder)
+        self._sweep()
         return True
 
     def stop(self) -> None:
-        """Take no more rows, and end all `statuses`: the process is going to end."""
+        """Take no more rows and uploads, and end all `statuses`: the process is going to end."""
         self._closing = True
+        for upload in self._uploads:
+            upload.reschedule(0)
+        for reader in self._readers:
+            reader.kill()
         for job in self._jobs.values():
             if job.run is not None:
                 job.run.stop()
+            elif job.task is not None and job.state is State.SETTLING:
+                job.task.cancel()  # it may wait for minutes; the next process begins it again
 
     async def aclose(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """
@@ -286,46 +461,161 @@ class Imports:
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
 
+    def _sweep(self) -> None:
+        """Remove what is left of uploads that were refused, broken off or deleted; what can't go now goes later."""
+        for left in set(self._folder.glob(f"*{PART}")) - self._arriving:
+            shutil.rmtree(left, ignore_errors=True)
+
+    async def _take_in(self, job: Job, pieces: AsyncIterable[bytes]) -> None:
+        """Store an upload, and what the reader makes of it."""
+        job.folder.mkdir(mode=0o700)
+        with (job.folder / "upload").open("xb") as file:
+            await self._store(pieces, file)
+        (job.folder / "mapping.toml").write_text(job.mapping.to_toml(), encoding="utf-8")
+        async with self._may_read:
+            await self._read(job)
+        await asyncio.to_thread(job.save)
+
     async def _store(self, pieces: AsyncIterable[bytes], file: IO[bytes]) -> None:
         size = 0
-        async for piece in pieces:
-            size += len(piece)
-            if size > self._max_bytes:
-                raise TooLargeError(f"the file is larger than {self._max_bytes:,} bytes")
-            await asyncio.to_thread(file.write, piece)
+        deadline = asyncio.timeout(self._limits.upload_seconds)
+        self._uploads.add(deadline)
+        try:
+            async with deadline:
+                async for piece in pieces:
+                    size += len(piece)
+                    if size > self._limits.upload_bytes:
+                        raise RefusedError(f"the file is larger than {self._limits.upload_bytes:,} bytes", status=413)
+                    await asyncio.to_thread(file.write, piece)
+        except TimeoutError:
+            raise (_ending() if self._closing else RefusedError("the upload took too long", status=408)) from None
+        finally:
+            self._uploads.discard(deadline)
         await asyncio.to_thread(_sync, file)
 
-    async def _import(self, job: Job, saved: Awaitable[None]) -> None:
+    async def _read(self, job: Job) -> None:
+        """Have an upload read in a process of its own, which is killed where it takes too long."""
+        limits = self._limits
+        bounds = map(str, (limits.reader_bytes, limits.reader_seconds, UNPACKED * limits.upload_bytes))
+        reader = await asyncio.create_subprocess_exec(
+            *(*self._reader, str(job.folder), json.dumps(job.name), *bounds),
+            env={name: value for name, value in os.environ.items() if not name.startswith("NETO_")},
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=DEVNULL,
+        )
+        self._readers.add(reader)
         try:
-            await saved
-            await self._send(job)
+            async with asyncio.timeout(limits.reader_seconds):
+                said, _ = await reader.communicate()
+        except TimeoutError:
+            said = b""
+        finally:
+            self._readers.discard(reader)
+            with suppress(ProcessLookupError):
+                reader.kill()
+            await reader.wait()
+        if self._closing:
+            raise _ending()
+        if reader.returncode == REFUSED:
+            raise RefusedError(json.loads(said))
+        if reader.returncode == DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if reader.returncode != 0:
+            raise RefusedError(f"{job.name}: it takes more time or memory to read than this service gives a file")
+
+    async def _plan(self, job: Job) -> dict[str, Any]:
+        plan: dict[str, Any] = json.loads(await asyncio.to_thread((job.folder / "plan.json").read_text))
+        return plan
+
+    async def _begin_settling(self, job: Job, *, sole_writer: bool) -> None:
+        until = datetime.now(timezone.utc) + timedelta(seconds=self._settle_after)
+        job.settling = Settling(sole_writer=sole_writer, until=until.isoformat(timespec="seconds"))
+        await self._begin(job, State.SETTLING)
+
+    async def _begin(self, job: Job, state: State) -> None:
+        job.state, job.reason = state, ""
+        saved = asyncio.ensure_future(asyncio.to_thread(job.save))
+        job.task = asyncio.create_task(self._work(job, saved))
+        try:
+            await asyncio.shield(saved)
+        except OSError as error:
+            job.state, job.reason = State.STOPPED, str(_unkept(error))
+            raise _unkept(error) from None
+
+    async def _work(self, job: Job, saved: Awaitable[None]) -> None:
+        try:
+            await asyncio.shield(saved)
+            if job.state is State.SETTLING:
+                async with self._may_settle:
+                    await self._settle(job)
+            if job.state is State.RUNNING:
+                async with self._may_send:
+                    await self._send(job)
         except NetoError as error:
-            job.state, job.reason = State.STOPPED, str(error)
+            job.state, job.reason = State.STOPPED, _without_paths(str(error), job)
+        except OSError as error:
+            job.state, job.reason = State.STOPPED, str(_unkept(error))
         except Exception:
             logger.exception("the import %s broke off", job.id)
             job.state, job.reason = State.STOPPED, "the service failed; its log says why"
         if job.run is not None:
             job.progress, job.run = asdict(job.run.progress), None
-        if job.state is not State.RUNNING:
+        if job.state not in {State.RUNNING, State.SETTLING}:
             with suppress(OSError):  # a full disk: the next process goes on, and finds all settled
                 await asyncio.to_thread(job.save)
         job.task = None
 
+    async def _settle(self, job: Job) -> None:
+        """Note what is proven in the journal, and say how the job goes on."""
+        if self._closing or job.settling is None:
+            return
+        plan = await self._plan(job)
+        report, error = ReconcileReport(()), ""
+
+        def looked(at: int, _of_all: int) -> None:
+            assert job.settling is not None  # noqa: S101 - it is being settled
+            job.settling = evolve(job.settling, looked_at=at)
+
+        try:
+            report = await self._neto.reconcile(
+                journal=job.folder / "journal",
+                source=StoredRows(job.folder / "rows", plan["rows"]),
+                sole_writer=job.settling.sole_writer,
+                settle_after=self._settle_after,
+                wait=True,
+                on_progress=looked,
+            )
+        except NetoError as fault:
+            error = _without_paths(str(fault), job)
+        # From the journal: an earlier process may have proven some, and so has a settling that broke off.
+        now = await asyncio.to_thread(SqliteJournal(job.folder / "journal").summary)
+        added = now.added - job.progress["added"]
+        not_sent = job.progress["unknown"] - added - now.in_doubt
+        counts = {"added": added, "not_sent": not_sent, "unknown": now.in_doubt}
+        job.settling = evolve(job.settling, **counts, rows=_still_in_doubt(report), error=error)
+        job.progress = {**job.progress, "added": now.added, "not_sent": not_sent, "unknown": now.in_doubt}
+        if not_sent:
+            job.state, job.reason = State.STOPPED, "some rows are certainly not in the store; go on to send them"
+        else:
+            job.state = State.RUNNING if added else State.ENDED  # a run sends nothing then, and corrects the reports
+
     async def _send(self, job: Job) -> None:
         """Import to the end; a job that is still running afterwards was left, for another process to go on with."""
-        with open_binary(job.folder / "upload") as file:
-            source = await _opened(job, file)
-            reports = _reports(job, source)
-            run = job.run = self._neto.import_customer_logs(
-                source, journal=job.folder / "journal", reports=reports, read_on=True
-            )
-            if self._closing:
-                return
-            async with run:
-                async for _ in run:
-                    if self._closing:
-                        return
-        job.plan = None
+        if self._closing:
+            return
+        plan = await self._plan(job)
+        reports = Reports(job.folder / "reports", **plan["reports"], mapping=job.mapping)
+        source = StoredRows(job.folder / "rows", plan["rows"])
+        run = job.run = self._neto.import_customer_logs(
+            source, journal=job.folder / "journal", reports=reports, drain_source=True
+        )
+        if self._closing:
+            return
+        async with run:
+            async for _ in run:
+                if self._closing:
+                    return
         if run.progress.not_sent:
             job.state, job.reason = State.STOPPED, run.progress.stop_reason or ""
         else:
@@ -341,28 +631,51 @@ def mapping_for(kind: str, zone: str) -> ColumnMapping:
         zone: Of times that name none, where the kind does not say; empty refuses such times.
 
     Raises:
-        RefusedFileError: There is no such kind, or no such zone.
+        RefusedError: There is no such kind, or no such zone.
     """
     if kind and kind not in KINDS:
-        raise RefusedFileError(f"there is no kind of file called {kind}")
+        raise RefusedError(f"there is no kind of file called {kind}")
     mapping = KINDS.get(kind, ColumnMapping())
     try:
         return mapping if mapping.timezone or not zone else evolve(mapping, timezone=zone)
     except ConfigurationError as error:
-        raise RefusedFileError(str(error)) from None
+        raise RefusedError(str(error)) from None
 
 
-async def _opened(job: Job, file: Any) -> LogSource:
-    rows: RowFile = await asyncio.to_thread(open_rows, file, name=job.name, **job.mapping.file)
-    if job.plan is None:
-        job.plan = await asyncio.to_thread(make_plan, rows, job.mapping, import_unknown=False)
-    return LogSource(file=rows, plan=job.plan)
+async def _written(job: Job) -> None:
+    """Wait until the end of what a job did is written down, if it is seen to have ended."""
+    if job.task is not None and job.state not in {State.RUNNING, State.SETTLING}:
+        await asyncio.wait({job.task})
 
 
-def _reports(job: Job, source: LogSource) -> Reports:
-    plain = source.file.encoding is not None and source.file.encoding.label == "UTF-8"
-    delimiter = source.file.delimiter or ","
-    return Reports(job.folder / "reports", source.plan.columns, delimiter=delimiter, mark=not plain)
+def _still_in_doubt(report: ReconcileReport) -> list[dict[str, Any]]:
+    """List the first rows that are left, as JSON may carry them; no reason holds a customer's text."""
+    left = [record for record in report.records if record.missing is not None][:MAX_DOUBTS]
+    return [
+        {
+            "line": record.outcome.context.line,
+            "reason": record.reason,
+            "missing": record.missing,
+            "candidates": list(record.candidates[:MAX_DOUBTS]),
+        }
+        for record in left
+    ]
+
+
+def _ending() -> RefusedError:
+    return RefusedError("the service is ending; try again later", status=503, retry_after=10)
+
+
+def _unkept(error: OSError) -> RefusedError:
+    """Say that something can't be kept, without the path that the system's own text names."""
+    reason = f"the disk of this service fails: {error.strerror or type(error).__name__}"
+    return RefusedError(reason, status=503, retry_after=60)
+
+
+def _without_paths(text: str, job: Job) -> str:
+    for folder in (job.folder.resolve(), job.folder):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def _sync(file: IO[Any]) -> None:

@@ -5,11 +5,13 @@ An aiohttp service with neto_async: single logs from handlers, and imports of up
 
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
 bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
-server ends; PORT. Without a store: see demo.py.
+server ends; SETTLE_AFTER, seconds after which nothing of a call in doubt is saved any more; HOSTS, the names under
+which a proxy serves it; PORT. Without a store: see demo.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from attrs import asdict
 
-from examples.jobs import KINDS, Imports, Job, RefusedFileError, TooLargeError, mapping_for
+from examples.guard import BODY_SECONDS, MAX_BODY, SECURITY_HEADERS, foreign, is_json, listening
+from examples.jobs import KINDS, Imports, Job, Limits, RefusedError, mapping_for
 from neto_async import AsyncNetoClient
 from neto_async.integrations.aiohttp import NETO, error_middleware, neto_context
 
@@ -38,9 +41,10 @@ routes = web.RouteTableDef()
 
 def make_app() -> web.Application:
     """Put the application together."""
-    app = web.Application(middlewares=[not_for_other_sites, error_middleware(), refusals])
+    app = web.Application(middlewares=[guard, error_middleware(), refusals], client_max_size=MAX_BODY)
     app.cleanup_ctx.extend([neto_context(open_client, grace=GRACE), importing])
     app.on_shutdown.append(end)
+    app.on_response_prepare.append(add_headers)
     app.add_routes(routes)
     return app
 
@@ -52,7 +56,9 @@ def open_client() -> AsyncNetoClient:
 
 async def importing(app: web.Application) -> AsyncIterator[None]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
-    imports = app[IMPORTS] = Imports(app[NETO], Path(os.environ.get("IMPORTS", "imports")), max_bytes=MAX_UPLOAD)
+    folder, limits = Path(os.environ.get("IMPORTS", "imports")), Limits(upload_bytes=MAX_UPLOAD)
+    settle_after = float(os.environ.get("SETTLE_AFTER", "600"))
+    imports = app[IMPORTS] = Imports(app[NETO], folder, limits=limits, settle_after=settle_after)
     await imports.resume()
     yield
     await imports.aclose(GRACE)
@@ -70,21 +76,27 @@ async def end(app: web.Application) -> None:
 
 
 @web.middleware
-async def not_for_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what a page of another site sends in a person's browser: nobody is asked who they are here."""
-    if request.method != "GET" and request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
-        raise refusal(web.HTTPForbidden, "another site's page may not do this")
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what may come from another site's page."""
+    reason = foreign(request.method, request.headers)
+    if reason is not None:
+        raise refusal(web.HTTPForbidden, reason)
     return await handler(request)
+
+
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add what each answer carries."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 @web.middleware
 async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Say why an upload is not taken."""
+    """Say why something is not done."""
     try:
         return await handler(request)
-    except RefusedFileError as error:
-        status = 413 if isinstance(error, TooLargeError) else 422
-        return web.json_response({"detail": str(error)}, status=status)
+    except RefusedError as error:
+        return web.json_response({"detail": str(error)}, status=error.status, headers=error.headers)
 
 
 def refusal(kind: type[web.HTTPException], detail: str) -> web.HTTPException:
@@ -104,11 +116,16 @@ async def add_log(request: web.Request) -> web.Response:
 
 async def new_log(request: web.Request) -> dict[str, Any]:
     """Read a log as a request brings it; what is wrong with it, the library says."""
+    if not is_json(request.headers.get("Content-Type")):
+        raise refusal(web.HTTPUnsupportedMediaType, "the body has to be application/json")
     try:
-        fields = dict(await request.json())
+        async with asyncio.timeout(BODY_SECONDS):
+            fields = dict(await request.json())
         if (day := fields.get("date_required_follow_up")) is not None:
             fields["date_required_follow_up"] = date.fromisoformat(day)
-    except (TypeError, ValueError):
+    except TimeoutError:
+        raise refusal(web.HTTPRequestTimeout, "the body took too long") from None
+    except (TypeError, ValueError, RecursionError):
         raise refusal(web.HTTPBadRequest, "the body is no JSON object of a log's fields") from None
     return {**fields, "username": request.match_info["username"]}
 
@@ -134,7 +151,8 @@ def job_of(request: web.Request) -> Job:
 async def list_imports(request: web.Request) -> web.Response:
     """List the imports, newest first, and what can be chosen for a new one."""
     newest_first = [job.status for job in reversed(list(request.app[IMPORTS].jobs.values()))]
-    return web.json_response({"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD})
+    listed = {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD}
+    return web.json_response({**listed, "problems": request.app[IMPORTS].problems})
 
 
 @routes.post("/imports")
@@ -171,9 +189,18 @@ async def start_import(request: web.Request) -> web.Response:
     return web.json_response(job.status, status=202)
 
 
+@routes.post("/imports/{job_id}/settle")
+async def settle_import(request: web.Request) -> web.Response:
+    """Read the customers of its rows in doubt back; with ``sole_writer=true`` under the guarantee that this names."""
+    job = job_of(request)
+    sole_writer = request.query.get("sole_writer", "false").lower() == "true"
+    await request.app[IMPORTS].settle(job, sole_writer=sole_writer)
+    return web.json_response(job.status, status=202)
+
+
 @routes.get("/imports/{job_id}/events")
 async def watch_import(request: web.Request) -> web.StreamResponse:
-    """Tell how far it is, as it goes."""
+    """Stream how far it is."""
     job = job_of(request)
     events = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await events.prepare(request)
@@ -184,7 +211,7 @@ async def watch_import(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/imports/{job_id}/reports/{name}")
 async def download_report(request: web.Request) -> web.FileResponse:
-    """Hand out a report."""
+    """Return a report."""
     job, name = job_of(request), request.match_info["name"]
     path = job.report(name)
     if path is None:
@@ -195,16 +222,16 @@ async def download_report(request: web.Request) -> web.FileResponse:
 
 @routes.delete("/imports/{job_id}")
 async def remove_import(request: web.Request) -> web.Response:
-    """Delete an import that was never started, or is through."""
+    """Delete an import that was never started, or has ended."""
     if not request.app[IMPORTS].remove(job_of(request)):
-        raise refusal(web.HTTPConflict, "it is not through: its journal knows what was sent")
+        raise refusal(web.HTTPConflict, "it has not ended: its journal knows what was sent")
     return web.Response(status=204)
 
 
 def serve(app: web.Application) -> None:
     """Run it until SIGTERM or Ctrl-C."""
-    port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5, access_log=None)
+    sock = listening(int(os.environ.get("PORT", "8080")))
+    web.run_app(app, sock=sock, shutdown_timeout=5, access_log=None)
 
 
 if __name__ == "__main__":

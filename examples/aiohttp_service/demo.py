@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def with_a_store(app: web.Application) -> AsyncIterator[None]:  # noqa: ARG001 - aiohttp's form
-    """Run the store while the service runs, and tell it where; logs and imports are gone at the end."""
+    """Run the store while the service runs, and set its variables; logs and imports are gone at the end."""
     async with NetoSandbox(latency=0.5) as store:
         with tempfile.TemporaryDirectory() as folder:
             os.environ.update(
@@ -23,6 +23,7 @@ async def with_a_store(app: web.Application) -> AsyncIterator[None]:  # noqa: AR
                 NETO_USERNAME=store.username or "",
                 NETO_API_KEY=store.api_key,
                 IMPORTS=folder,
+                SETTLE_AFTER="0",  # this store, unlike Neto, saves a call at once or never
             )
             print(f"The store, as its staff see it: {store.url}/")
             yield

@@ -2,11 +2,12 @@
 """
 A FastAPI service with neto_async: single logs from handlers, imports of uploads that survive a restart, and a page.
 
-    uvicorn examples.fastapi_service.app:app --timeout-graceful-shutdown 10
+    python -m examples.fastapi_service.app
 
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
 bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
-server ends. Without a store: see demo.py.
+server ends; SETTLE_AFTER, seconds after which nothing of a call in doubt is saved any more; HOSTS, the names under
+which a proxy serves it; PORT. Without a store: see demo.py.
 """
 
 from __future__ import annotations
@@ -21,19 +22,29 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import uvicorn
 from attrs import asdict
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
+from starlette.datastructures import Headers, MutableHeaders
 
-from examples.jobs import KINDS, Imports, Job, RefusedFileError, TooLargeError, mapping_for
+from examples.guard import BODY_SECONDS, MAX_BODY, SECURITY_HEADERS, foreign, is_json, listening
+from examples.jobs import KINDS, Imports, Job, Limits, RefusedError, mapping_for
 from neto_async import AsyncNetoClient
-from neto_async.integrations.fastapi import Neto, add_error_handlers, neto_lifespan
+from neto_async.integrations.fastapi import ERROR_RESPONSES, Neto, add_error_handlers, neto_lifespan
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PAGE = Path(__file__).parent / "page"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 MAX_UPLOAD = int(os.environ.get("MAX_UPLOAD", "100_000_000"))
 GRACE = float(os.environ.get("GRACE", "5"))
 REQUESTS_PER_MINUTE = float(os.environ.get("REQUESTS_PER_MINUTE", "400"))
@@ -48,7 +59,12 @@ def open_client() -> AsyncNetoClient:
 async def importing(app: FastAPI) -> AsyncIterator[dict[str, Imports]]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
     neto: AsyncNetoClient = app.state.neto
-    imports = Imports(neto, Path(os.environ.get("IMPORTS", "imports")), max_bytes=MAX_UPLOAD)
+    imports = Imports(
+        neto,
+        Path(os.environ.get("IMPORTS", "imports")),
+        limits=Limits(upload_bytes=MAX_UPLOAD),
+        settle_after=float(os.environ.get("SETTLE_AFTER", "600")),
+    )
     ending = asyncio.Event()
 
     async def end() -> None:
@@ -73,7 +89,7 @@ def set_by_signals(ending: asyncio.Event) -> Iterator[None]:
     Set an event as soon as the server is asked to end.
 
     uvicorn ends the lifespan only after all open answers: event streams, which would go on for as long as their
-    imports, and handlers, which it breaks off at last without a word on what became of their logs.
+    imports, and handlers, which it cancels in the end without reporting the outcome of their logs.
     """
     if threading.current_thread() is not threading.main_thread():  # as in Starlette's test client
         yield
@@ -96,25 +112,73 @@ def set_by_signals(ending: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-async def not_for_other_sites(request: Request) -> None:
-    """Refuse what a page of another site sends in a person's browser: nobody is asked who they are here."""
-    if request.method != "GET" and request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
-        raise HTTPException(403, "another site's page may not do this")
+class Guard:
+    """What `examples.guard` asks of each request, and the headers of each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or let the application answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        reason = foreign(scope["method"], Headers(scope=scope))
+        if reason is not None:
+            await JSONResponse({"detail": reason}, 403)(scope, receive, send_guarded)
+        elif scope["path"] == "/imports":  # bounded by `Imports`
+            await self._app(scope, receive, send_guarded)
+        else:
+            await self._app(scope, bounded(receive), send_guarded)
 
 
-app = FastAPI(
-    title="Customer logs",
-    lifespan=neto_lifespan(open_client, lifespan=importing),
-    dependencies=[Depends(not_for_other_sites)],
-)
+def bounded(receive: Receive) -> Receive:
+    """Bound a body in bytes and in time."""
+    deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+    size, more = 0, True
+
+    async def receive_bounded() -> Message:
+        nonlocal size, more
+        if not more:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, "the body took too long") from None
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+        if size > MAX_BODY:
+            raise HTTPException(413, f"the body is larger than {MAX_BODY:,} bytes")
+        return message
+
+    return receive_bounded
+
+
+def json_only(request: Request) -> None:
+    """Refuse a body that is not JSON by its type, such as the form of another site's page."""
+    if not is_json(request.headers.get("Content-Type")):
+        raise HTTPException(415, "the body has to be application/json")
+
+
+app = FastAPI(title="Customer logs", lifespan=neto_lifespan(open_client, lifespan=importing))
+app.add_middleware(Guard)
 add_error_handlers(app)
 app.mount("/page", StaticFiles(directory=PAGE))
 
 
-@app.exception_handler(RefusedFileError)
-def refused(_request: Request, error: RefusedFileError) -> JSONResponse:
-    """Say why an upload is not taken."""
-    return JSONResponse({"detail": str(error)}, 413 if isinstance(error, TooLargeError) else 422)
+@app.exception_handler(RefusedError)
+def refused(_request: Request, error: RefusedError) -> JSONResponse:
+    """Say why something is not done."""
+    return JSONResponse({"detail": str(error)}, error.status, error.headers)
 
 
 # -- single logs ----------------------------------------------------------------------------------------------------
@@ -131,7 +195,7 @@ class NewLog(BaseModel):
     date_required_follow_up: date | None = None
 
 
-@app.post("/customers/{username}/logs", status_code=201)
+@app.post("/customers/{username}/logs", status_code=201, responses=ERROR_RESPONSES, dependencies=[Depends(json_only)])
 async def add_log(username: str, log: NewLog, neto: Neto) -> dict[str, int]:
     """Add a log and wait until its fate is known; handlers that do so at once share calls."""
     added = await neto.add_customer_log({"username": username, **log.model_dump()})
@@ -148,7 +212,7 @@ async def health(neto: Neto) -> dict[str, Any]:
 
 
 def get_imports(request: Request) -> Imports:
-    """Hand out the imports."""
+    """Return the imports."""
     imports: Imports = request.state.imports
     return imports
 
@@ -170,7 +234,8 @@ OneJob = Annotated[Job, Depends(get_job)]
 async def list_imports(imports: AllImports) -> dict[str, Any]:
     """List the imports, newest first, and what can be chosen for a new one."""
     newest_first = [job.status for job in reversed(list(imports.jobs.values()))]
-    return {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD}
+    listed = {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD}
+    return {**listed, "problems": imports.problems}
 
 
 @app.post("/imports")
@@ -203,16 +268,23 @@ async def start_import(job: OneJob, imports: AllImports) -> dict[str, Any]:
     return job.status
 
 
+@app.post("/imports/{job_id}/settle", status_code=202)
+async def settle_import(job: OneJob, imports: AllImports, *, sole_writer: bool = False) -> dict[str, Any]:
+    """Read the customers of its rows in doubt back; with ``sole_writer=true`` under the guarantee that this names."""
+    await imports.settle(job, sole_writer=sole_writer)
+    return job.status
+
+
 @app.get("/imports/{job_id}/events")
 async def watch_import(job: OneJob, imports: AllImports) -> StreamingResponse:
-    """Tell how far it is, as it goes."""
+    """Stream how far it is."""
     events = (f"data: {json.dumps(status)}\n\n" async for status in imports.statuses(job))
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 @app.get("/imports/{job_id}/reports/{name}")
 async def download_report(job: OneJob, name: str) -> FileResponse:
-    """Hand out a report."""
+    """Return a report."""
     path = job.report(name)
     if path is None:
         raise HTTPException(404, "there is no such report")
@@ -221,13 +293,25 @@ async def download_report(job: OneJob, name: str) -> FileResponse:
 
 @app.delete("/imports/{job_id}", status_code=204)
 async def remove_import(job: OneJob, imports: AllImports) -> Response:
-    """Delete an import that was never started, or is through."""
+    """Delete an import that was never started, or has ended."""
     if not imports.remove(job):
-        raise HTTPException(409, "it is not through: its journal knows what was sent")
+        raise HTTPException(409, "it has not ended: its journal knows what was sent")
     return Response(status_code=204)
 
 
 @app.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """Show the page."""
-    return FileResponse(PAGE / "index.html")
+    return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
+
+
+async def serve(port: int) -> None:
+    """Run it until SIGTERM or Ctrl-C."""
+    config = uvicorn.Config(app, loop="asyncio", timeout_graceful_shutdown=10, access_log=False)
+    listener = listening(port)
+    print(f"Running on http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(os.environ.get("PORT", "8000"))))

@@ -6,8 +6,7 @@ import asyncio
 import os
 import tempfile
 
-import uvicorn
-
+from examples.fastapi_service.app import serve
 from neto_async.sandbox import NetoSandbox
 
 
@@ -20,11 +19,10 @@ async def main() -> None:
                 NETO_USERNAME=store.username or "",
                 NETO_API_KEY=store.api_key,
                 IMPORTS=folder,
+                SETTLE_AFTER="0",  # this store, unlike Neto, saves a call at once or never
             )
-            port = int(os.environ.get("PORT", "8000"))
-            print(f"The service: http://127.0.0.1:{port}/\nThe store, as its staff see it: {store.url}/", flush=True)
-            config = uvicorn.Config("examples.fastapi_service.app:app", port=port, timeout_graceful_shutdown=10)
-            await uvicorn.Server(config).serve()
+            print(f"The store, as its staff see it: {store.url}/", flush=True)
+            await serve(int(os.environ.get("PORT", "8000")))
 
 
 if __name__ == "__main__":

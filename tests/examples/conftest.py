@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,49 @@ from neto_async.sandbox import NetoSandbox
 
 sys.path += [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-from served import Service
+from served import Service, ServiceProcess, aiohttp_app, environment_of, fastapi_app, serving
+
+
+@pytest.fixture(params=["fastapi", pytest.param("aiohttp", marks=pytest.mark.thorough)])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Both services keep the same laws."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-async def service(tmp_path: Path, store: NetoSandbox) -> AsyncIterator[Service]:
-    """A service for the store, in a process of its own."""
-    service = Service(store, tmp_path / "imports", {"MAX_UPLOAD": "100_000", "GRACE": "3"})
-    await service.start()
-    yield service
-    await service.end(signal.SIGKILL)
+async def service(
+    framework: str, tmp_path: Path, store: NetoSandbox, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
+    """A service for the store, in the test's loop."""
+    for name, value in environment_of(store, tmp_path / "imports").items():
+        monkeypatch.setenv(name, value)
+    for app in (fastapi_app, aiohttp_app):
+        monkeypatch.setattr(app, "MAX_UPLOAD", 100_000)
+        monkeypatch.setattr(app, "GRACE", 3)
+    async with serving(framework, tmp_path / "imports") as service:
+        yield service
+
+
+@pytest.fixture
+async def process(framework: str, tmp_path: Path, store: NetoSandbox) -> AsyncIterator[ServiceProcess]:
+    """A service for the store, in a process of its own, as it is run."""
+    settings = {"MAX_UPLOAD": "100_000", "GRACE": "3"}
+    service = ServiceProcess(tmp_path / "imports", store=store, framework=framework, settings=settings)
+    try:
+        await service.start()
+        yield service
+    finally:
+        await service.end(signal.SIGKILL)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """Chromium, in which every name ending with .test leads to this machine."""
+    playwright = pytest.importorskip("playwright.async_api", reason="Playwright is missing: pip install playwright")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on the path")
+    options = ["--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1"]
+    async with playwright.async_playwright() as driver:
+        yield await driver.chromium.launch(executable_path=chromium, args=options)

@@ -6,7 +6,7 @@ Load an example service, compare what it answers with the store's ledger, and me
 
 So many users post single logs, each one after the other, until an upload of so many rows is imported; the store resets
 each 50th call after saving. Then as many users post to a service of the same framework without this library, whose
-handlers wait as long as the answers took at the median. A heartbeat of 1 ms in each service's loop tells how late it
+handlers wait as long as the answers took at the median. A heartbeat of 1 ms in each service's loop says how late it
 comes, and how much CPU time the loop's thread spent since the last one: that says less of what else the machine does.
 The exit code is 0 where every fate was true.
 """
@@ -138,7 +138,7 @@ def listening() -> socket.socket:
 
 
 class Load:
-    """What users did with a service, and what they were told."""
+    """What users did with a service, and what they learned."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
@@ -183,17 +183,17 @@ class Load:
 
 
 def untrue(load: Load, added: list[dict[str, str]], doubted: list[dict[str, str]], store: NetoSandbox) -> list[str]:
-    """Compare what was told of each log with the ledger; give a text for each that was not so."""
+    """Compare what was said of each log with the ledger; give a text for each that was not so."""
     there = {log.notes: log.log_id for log in store.logs}
     times = Counter(log.notes for log in store.logs)
-    told = {note: body["log_id"] for note, (status, body) in load.answers.items() if status == HTTPStatus.CREATED}
-    told |= {row["Notes"]: int(row["neto_log_id"]) for row in added}
+    reported = {note: body["log_id"] for note, (status, body) in load.answers.items() if status == HTTPStatus.CREATED}
+    reported |= {row["Notes"]: int(row["neto_log_id"]) for row in added}
     maybe = {note for note, (status, _) in load.answers.items() if status == HTTPStatus.GATEWAY_TIMEOUT}
     maybe |= {row["Notes"] for row in doubted}
     return [
         *(f"{note} is there {count} times" for note, count in times.items() if count > 1),
-        *(f"{note} was said to be {log_id}" for note, log_id in told.items() if there.get(note) != log_id),
-        *(f"{note} is there, and nobody said so" for note in there if note not in told and note not in maybe),
+        *(f"{note} was said to be {log_id}" for note, log_id in reported.items() if there.get(note) != log_id),
+        *(f"{note} is there, and nobody said so" for note in there if note not in reported and note not in maybe),
     ]
 
 

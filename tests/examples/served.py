@@ -1,4 +1,4 @@
-"""A service as it is run: in a process of its own, from the project's folder, for a store in the test."""
+"""A service for a store in the test: inside the test's loop over real sockets, or in a process as it is run."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
+from aiohttp import web
 from attrs import define, field
 
+from examples import guard
+from examples.aiohttp_service import app as aiohttp_app
+from examples.fastapi_service import app as fastapi_app
 from neto_async.sandbox import NetoSandbox
 
 ROOT = Path(__file__).parents[2]
-READY = "unning on http"
+READY = "Running on http"
 """What both servers print when they serve, before the rest of the address."""
 
 
 @define(eq=False)
 class Service:
-    """A service in a process; it can be ended and started again, at the same address and with the same folder."""
+    """What a person does with a service."""
 
-    store: NetoSandbox
     folder: Path
-    settings: dict[str, str] = field(factory=dict)
     port: int = 0
-    process: asyncio.subprocess.Process | None = None
-    said: list[str] = field(factory=list)  # by all of its processes
-    _reader: asyncio.Task[None] | None = None
     _http: list[httpx.AsyncClient] = field(factory=list)
 
     @property
@@ -43,39 +43,101 @@ class Service:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """A client of the service, for the life of one of its processes."""
+        """A client of the service, since it was last started."""
         return self._http[-1]
 
-    def words(self, app: str) -> list[str]:
-        """Give the command's words after the interpreter."""
-        return ["-m", "uvicorn", app, f"--port={self.port}", "--timeout-graceful-shutdown=5", "--no-access-log"]
+    def serves_at(self, port: int) -> None:
+        """Remember where it serves, and make a client."""
+        self.port = port
+        self._http.append(httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False))
 
-    async def start(self, app: str = "examples.fastapi_service.app:app") -> None:
+    async def aclose(self) -> None:
+        """Close the clients."""
+        for client in self._http:
+            await client.aclose()
+
+    async def upload(self, name: str, content: bytes | str, **options: Any) -> httpx.Response:
+        return await self.http.post("/imports", params={"name": name, **options}, content=content)
+
+    async def statuses(self, job: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Give what the event stream says, until it ends."""
+        async with self.http.stream("GET", f"/imports/{job}/events") as answer:
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            async for line in answer.aiter_lines():
+                if line:
+                    yield json.loads(line.removeprefix("data: "))
+
+    async def settled(self, job: str) -> dict[str, Any]:
+        """Watch an import to its end."""
+        async with asyncio.timeout(40), aclosing(self.statuses(job)) as statuses:
+            return [status async for status in statuses][-1]
+
+
+@asynccontextmanager
+async def serving(framework: str, folder: Path) -> AsyncIterator[Service]:
+    """Run a service in this loop, under its own server; the environment names the store."""
+    service = Service(folder)
+    listener = guard.listening(0)
+    try:
+        async with AsyncExitStack() as stack:
+            if framework == "aiohttp":
+                runner = web.AppRunner(aiohttp_app.make_app(), access_log=None, shutdown_timeout=1)
+                stack.push_async_callback(runner.cleanup)
+                await runner.setup()
+                await web.SockSite(runner, listener).start()
+            else:
+                config = uvicorn.Config(fastapi_app.app, log_config=None, timeout_graceful_shutdown=1)
+                server = uvicorn.Server(config)
+                stack.push_async_callback(stopped, server, asyncio.create_task(server.serve(sockets=[listener])))
+            service.serves_at(listener.getsockname()[1])
+            # A connection waits in the listening socket until the server takes it.
+            await service.http.get("/health")
+            yield service
+    finally:
+        await service.aclose()
+        listener.close()
+
+
+async def stopped(server: uvicorn.Server, running: asyncio.Task[None]) -> None:
+    """End uvicorn."""
+    server.should_exit = True
+    await running
+
+
+@define(eq=False)
+class ServiceProcess(Service):
+    """A service in a process; it can be ended and started again, at the same address and with the same folder."""
+
+    store: NetoSandbox = field(kw_only=True)
+    framework: str = field(kw_only=True)
+    program: str = "app"
+    settings: dict[str, str] = field(factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    said: list[str] = field(factory=list)  # by all of its processes
+    _reader: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
         """Start a process, and wait until it serves."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NETO_")}
-        environment |= {
-            "NETO_STORE_URL": self.store.url,
-            "NETO_USERNAME": self.store.username or "",
-            "NETO_API_KEY": self.store.api_key,
-            "IMPORTS": str(self.folder),
-            "PYTHONUNBUFFERED": "1",
-            **self.settings,
-        }
+        environment |= {**environment_of(self.store, self.folder), "PORT": str(self.port), **self.settings}
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *self.words(app)), cwd=ROOT, env=environment, stdout=PIPE, stderr=STDOUT
+            *(sys.executable, "-m", f"examples.{self.framework}_service.{self.program}"),
+            cwd=ROOT,
+            env=environment,
+            stdout=PIPE,
+            stderr=STDOUT,
         )
         serving = asyncio.get_running_loop().create_future()
         self._reader = asyncio.create_task(self._read(self.process, serving))
         async with asyncio.timeout(30):
-            self.port = await serving
-        self._http.append(httpx.AsyncClient(base_url=self.url, timeout=30))
+            self.serves_at(await serving)
 
     async def _read(self, process: asyncio.subprocess.Process, serving: asyncio.Future[int]) -> None:
         assert process.stdout is not None
         async for line in process.stdout:
             self.said.append(line.decode())
             if READY in self.said[-1] and not serving.done():
-                serving.set_result(int(self.said[-1].partition(READY)[2].split()[0].rpartition(":")[2]))
+                serving.set_result(int(self.said[-1].partition(READY)[2].split()[0].rstrip("/").rpartition(":")[2]))
         if not serving.done():
             serving.set_exception(RuntimeError("".join(self.said)))
 
@@ -97,27 +159,20 @@ class Service:
         async with asyncio.timeout(30):
             await self.process.wait()
             await self._reader
-        for client in self._http:
-            await client.aclose()
+        await self.aclose()
         return self.process.returncode
 
-    # -- what a person does -------------------------------------------------------------------------------------
 
-    async def upload(self, name: str, content: bytes | str, **options: Any) -> httpx.Response:
-        return await self.http.post("/imports", params={"name": name, **options}, content=content)
-
-    async def statuses(self, job: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Give what the event stream tells, until it ends."""
-        async with self.http.stream("GET", f"/imports/{job}/events") as answer:
-            assert answer.headers["Content-Type"].startswith("text/event-stream")
-            async for line in answer.aiter_lines():
-                if line:
-                    yield json.loads(line.removeprefix("data: "))
-
-    async def settled(self, job: str) -> dict[str, Any]:
-        """Watch an import to its end."""
-        async with asyncio.timeout(40), aclosing(self.statuses(job)) as statuses:
-            return [status async for status in statuses][-1]
+def environment_of(store: NetoSandbox, folder: Path) -> dict[str, str]:
+    """Give the variables that name a store and a folder."""
+    return {
+        "NETO_STORE_URL": store.url,
+        "NETO_USERNAME": store.username or "",
+        "NETO_API_KEY": store.api_key,
+        "IMPORTS": str(folder),
+        "SETTLE_AFTER": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def table(rows: int) -> str:

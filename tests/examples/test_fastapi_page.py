@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import re
 
-from served import table
+import pytest
+
+
+@pytest.fixture
+def framework() -> str:
+    """It alone has a page."""
+    return "fastapi"
 
 
 async def test_the_page_comes_with_all_it_names(service):
-    """Its style and script are there, and nothing in it comes from elsewhere or stands in the markup."""
-    page = (await service.http.get("/")).text
-    named = re.findall(r'(?:src|href)="(/page/[^"]+)"', page)
+    """Its style and script are there, and nothing in it comes from elsewhere or is in the markup."""
+    answer = await service.http.get("/")
+    named = re.findall(r'(?:src|href)="(/page/[^"]+)"', answer.text)
     assert {"/page/page.css", "/page/page.js"} == set(named)
     assert {200} == {(await service.http.get(path)).status_code for path in named}
-    assert [] == re.findall(r"https?://| on\w+=| style=|<style|<script>", page)
+    assert [] == re.findall(r"https?://| on\w+=| style=|<style|<script>", answer.text)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
 
 
-async def test_another_sites_page_is_refused(service, store):
-    """What a browser sends for a page of another site changes nothing; a link from there may be followed."""
-    foreign = {"Sec-Fetch-Site": "cross-site"}
-    answer = await service.http.post("/imports", params={"name": "a.csv"}, content=table(1), headers=foreign)
-    assert (403, 0) == (answer.status_code, store.call_count)
-    assert 403 == (await service.http.post("/customers/ann/logs", json={"notes": "n"}, headers=foreign)).status_code
-    assert 200 == (await service.http.get("/", headers=foreign)).status_code
+async def test_openapi_lists_what_a_log_may_be_answered(service):
+    """Beside 201 and 422 the description has 502, 503 and 504 for the route that adds a log."""
+    described = (await service.http.get("/openapi.json")).json()
+    answers = described["paths"]["/customers/{username}/logs"]["post"]["responses"]
+    assert {"201", "422", "502", "503", "504"} == set(answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from examples import jobs
-from examples.jobs import Imports, Job, RefusedFileError, State, TooLargeError, mapping_for
+from examples.jobs import Imports, Job, Limits, RefusedError, State, mapping_for
 from neto_async.importing import ColumnMapping
 from neto_async.sandbox import faults
 
@@ -51,8 +52,8 @@ async def test_an_upload_is_looked_through_before_anything_is_sent(store, connec
 
     preview = await imports.preview(job)
     assert (6, 5) == (preview["rows"], preview["valid"])
-    assert {"notes": ("Notes",), "username": ("Username",)} == preview["columns"]
-    assert ("Colour",) == preview["ignored"]
+    assert {"notes": ["Notes"], "username": ["Username"]} == preview["columns"]
+    assert ["Colour"] == preview["ignored"]
     assert {"notes": "row 0", "username": "ann"} == preview["samples"][0]
     assert 1 == len(preview["faults"])
     assert "line 7" in preview["faults"][0]
@@ -93,7 +94,7 @@ async def test_a_file_that_is_none_is_refused_whole(store, connect, tmp_path, na
     imports = Imports(await connect(store), tmp_path)
     await imports.resume()
 
-    with pytest.raises(RefusedFileError, match=name):
+    with pytest.raises(RefusedError, match=name):
         await imports.add(name, pieces(content), MAPPING)
 
     assert ([], {}) == (list(tmp_path.iterdir()), dict(imports.jobs))
@@ -101,7 +102,7 @@ async def test_a_file_that_is_none_is_refused_whole(store, connect, tmp_path, na
 
 async def test_a_file_over_the_bound_is_refused_while_it_comes(store, connect, tmp_path):
     """No more is read than the bound and the piece that goes over it, and nothing is kept."""
-    imports = Imports(await connect(store), tmp_path, max_bytes=100)
+    imports = Imports(await connect(store), tmp_path, limits=Limits(upload_bytes=100))
     await imports.resume()
     read = []
 
@@ -110,7 +111,7 @@ async def test_a_file_over_the_bound_is_refused_while_it_comes(store, connect, t
             read.append(40)
             yield b"x" * 40
 
-    with pytest.raises(TooLargeError, match="100 bytes"):
+    with pytest.raises(RefusedError, match="100 bytes"):
         await imports.add("calls.csv", endless(), MAPPING)
 
     assert (3, []) == (len(read), list(tmp_path.iterdir()))
@@ -179,6 +180,35 @@ async def test_a_stopped_import_can_be_started_again(store, connect, tmp_path):
     assert "ended" == job.status["state"]
 
 
+async def test_a_start_waits_until_the_stop_is_written_down(store, connect, tmp_path, monkeypatch):
+    """Who sees that an import has stopped can start it, however long the disk takes."""
+    writing, may_write, save = asyncio.Event(), threading.Event(), Job.save
+    loop = asyncio.get_running_loop()
+
+    def slow(job: Job) -> None:
+        if job.state is State.STOPPED:
+            loop.call_soon_threadsafe(writing.set)
+            assert may_write.wait(20)
+        save(job)
+
+    monkeypatch.setattr(Job, "save", slow)
+    store.faults.next(faults.TooManyCalls(900))
+    imports = Imports(await connect(store, give_up_after=1), tmp_path)
+    await imports.resume()
+    job = await imports.add("calls.csv", pieces(table(range(3))), MAPPING)
+    await imports.start(job)
+    async with asyncio.timeout(20):
+        await writing.wait()
+
+    starting = asyncio.create_task(imports.start(job))
+    await asyncio.sleep(0)
+    may_write.set()
+    await starting
+
+    assert "running" == job.status["state"]
+    await imports.aclose()
+
+
 async def test_what_was_broken_off_is_gone_and_what_is_through_stays(store, connect, tmp_path):
     """The next process drops half an upload, and knows an ended import by its counts without a further call."""
     imports = Imports(await connect(store), tmp_path)
@@ -200,7 +230,7 @@ async def test_what_was_broken_off_is_gone_and_what_is_through_stays(store, conn
     assert ([tmp_path / "strange"], {}) == (list(tmp_path.iterdir()), dict(later.jobs))
 
 
-async def test_another_stores_journal_is_told_in_the_status(store, connect, tmp_path):
+async def test_another_stores_journal_is_reported_in_the_status(store, connect, tmp_path):
     """An import that was begun with another store stops with a sentence, and the others go on."""
     imports = Imports(await connect(store, batch_size=1, max_concurrency=1), tmp_path)
     await imports.resume()
@@ -244,7 +274,7 @@ async def test_the_export_that_is_beside_the_examples_is_a_kind(store, connect, 
 @pytest.mark.parametrize(("kind", "zone", "words"), [("fax", "", "kind"), ("", "Mars/Olympus", "zone")])
 def test_a_kind_or_zone_that_is_not_there_is_refused(kind, zone, words):
     """The text says which of the two; without either, times need a zone of their own."""
-    with pytest.raises(RefusedFileError, match=words):
+    with pytest.raises(RefusedError, match=words):
         mapping_for(kind, zone)
 
     assert (ColumnMapping(), MAPPING) == (mapping_for("", ""), mapping_for("", "Australia/Sydney"))

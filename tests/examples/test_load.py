@@ -14,6 +14,7 @@ PROGRAM = str(Path(__file__).with_name("load.py"))
 SMALL = ["--users", "60", "--rows", "600", "--per-minute", "100000"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_under_load_every_fate_is_true(framework):
     """With handlers and an import at once, and answers lost after saving, the service says what the ledger says."""
@@ -46,7 +47,7 @@ def test_an_untrue_fate_is_found(answers, rows, words):
 
 
 def test_a_log_that_is_there_twice_is_found():
-    """Whoever was told of one of the two."""
+    """Whoever learned of one of the two."""
     load = Load(None)
     load.answers = {"a": (201, {"log_id": 2})}
     store = SimpleNamespace(logs=[SimpleNamespace(notes="a", log_id=1), SimpleNamespace(notes="a", log_id=2)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import shutil
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,19 +12,13 @@ from typing import Any
 
 import pytest
 from browsing import FOCUS_SHOWS, faults_of
-from served import Service, saved, table
+from served import Service, ServiceProcess, saved, table
 
 from neto_async.sandbox import faults
 
-playwright = pytest.importorskip("playwright.async_api", reason="Playwright is missing: pip install playwright")
-expect = playwright.expect
+expect = pytest.importorskip("playwright.async_api", reason="Playwright is missing").expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the path"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 
 DROPPED = """() => {
@@ -34,14 +27,17 @@ DROPPED = """() => {
   return carried;
 }"""
 
-FORM = '<form method="post" enctype="text/plain"><input name="Notes" value="\nowned"><button>x</button></form>'
+
+@pytest.fixture
+def framework() -> str:
+    """It alone has a page."""
+    return "fastapi"
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Any]:
-    """Start Chromium."""
-    async with playwright.async_playwright() as driver:
-        yield await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+def service(process: ServiceProcess) -> ServiceProcess:
+    """The service as it is run, since some tests end it."""
+    return process
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def csv_file(name: str, content: str | bytes) -> dict[str, Any]:
 
 async def look_through(page: Any, file: Any) -> None:
     await page.get_by_label("File", exact=True).set_input_files(file)
-    await page.get_by_role("button", name="Look through the file").click()
+    await page.get_by_role("button", name="Read the file").click()
 
 
 def tile(page: Any, word: str) -> Any:
@@ -83,7 +79,7 @@ async def done(page: Any) -> None:
 
 
 async def test_a_file_is_seen_before_it_is_sent(page, store):
-    """Columns matched and not, the first logs and the first invalid rows stand there, and no call was made."""
+    """Columns matched and not, the first logs and the first invalid rows are there, and no call was made."""
     content = "Notes,Username,Colour\nhello,ann,red\n" + "".join(f"late,{'x' * 30},red\n" for _ in range(12))
 
     await look_through(page, csv_file("calls.csv", content))
@@ -139,7 +135,7 @@ async def test_a_file_can_be_dropped(page):
     """It is then the chosen one."""
     dropped = await page.evaluate_handle(DROPPED)
     await page.locator("#drop").dispatch_event("drop", {"dataTransfer": dropped})
-    await page.get_by_role("button", name="Look through the file").click()
+    await page.get_by_role("button", name="Read the file").click()
     await expect(page.get_by_role("heading", name="dropped.csv")).to_be_visible()
 
 
@@ -148,7 +144,7 @@ async def test_times_are_in_the_zone_that_was_chosen(page, store):
     await expect(page.get_by_label("Time zone")).to_have_value("Australia/Brisbane")
     await page.get_by_label("Time zone").select_option("Australia/Perth")
     await look_through(page, csv_file("calls.csv", "Notes,Last contacted\nhello,2026-02-02 10:00\n"))
-    await expect(page.locator("#samples")).to_contain_text("2026-02-02 10:00:00+08:00")
+    await expect(page.locator("#samples")).to_contain_text("2026-02-02 02:00:00 UTC (10:00 Perth)")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +156,7 @@ async def test_times_are_in_the_zone_that_was_chosen(page, store):
     ],
     ids=["columns", "binary", "size"],
 )
-async def test_a_refused_file_is_told_aloud(page, store, file, words):
+async def test_a_refused_file_is_reported_aloud(page, store, file, words):
     """The reason is an alert and has the focus, the form is still there, and nothing was kept or sent."""
     await look_through(page, file)
 
@@ -170,7 +166,7 @@ async def test_a_refused_file_is_told_aloud(page, store, file, words):
     await expect(page.get_by_text("None yet.")).to_be_visible()
     assert 0 == store.call_count
 
-    await look_through(page, csv_file("mended.csv", table(1)))
+    await look_through(page, csv_file("fixed.csv", table(1)))
     await expect(page.get_by_role("alert")).to_be_hidden()
     await expect(page.get_by_role("button", name="Add 1 log to")).to_be_visible()
 
@@ -245,11 +241,11 @@ async def test_who_goes_back_in_the_meantime_stays_there(page):
         answered.set()
 
     await page.evaluate("async () => { for (let i = 0; i < 3; i++) await fetch('/imports'); }")
-    assert await page.get_by_role("heading", name="A new import").is_visible()
+    await expect(page.get_by_role("heading", name="A new import")).to_be_visible()
 
 
 async def test_a_stopped_import_goes_on_when_asked(page, store):
-    """A refused key is told with its reason; once it is taken again a button goes on where it was."""
+    """A refused key is reported with its reason; once it is taken again a button goes on where it was."""
     store.faults.next(None, faults.RefuseKey())
     await look_through(page, csv_file("calls.csv", table(40)))
     await page.get_by_role("button", name="Add 40 logs").click()
@@ -257,7 +253,7 @@ async def test_a_stopped_import_goes_on_when_asked(page, store):
     await expect(page.locator("#reason")).to_contain_text("key")
     assert 1 == store.log_count
 
-    # The client asks once a minute whether the key is taken again: what is told is that it goes on and stops.
+    # The client asks once a minute whether the key is taken again: what is reported is that it goes on and stops.
     await page.get_by_role("button", name="Go on").click()
     await expect(tile(page, "Not sent")).to_have_text("39")
     await expect(page.locator("#bar")).to_have_js_property("value", 1)
@@ -279,7 +275,7 @@ async def test_what_is_through_can_be_deleted(page, service):
     assert [] == list(service.folder.iterdir())
 
 
-async def test_an_address_without_an_import_is_told(page, service):
+async def test_an_address_without_an_import_is_reported(page, service):
     """The page says so, and the way back is there."""
     await page.goto(f"{service.url}/#0123456789abcdef")
     await page.reload()
@@ -288,24 +284,40 @@ async def test_an_address_without_an_import_is_told(page, service):
     await expect(page.get_by_role("heading", name="A new import")).to_be_visible()
 
 
-async def test_another_sites_page_can_do_nothing(page, browser, service, store):
-    """A form there, which needs nobody's leave to post, starts no import."""
-    other = await browser.new_page()
-    await other.route("http://elsewhere.test/", lambda route: route.fulfill(content_type="text/html", body=FORM))
-    await other.goto("http://elsewhere.test/")
-    await other.locator("form").evaluate("(form, to) => { form.action = to; }", f"{service.url}/imports?name=a.csv")
-    async with other.expect_response(f"{service.url}/imports**") as answer:
-        await other.get_by_role("button").click()
+async def test_rows_in_doubt_are_settled(page, store):
+    """What stays in doubt has its reasons; with the guarantee all is settled, and what is absent can be sent."""
+    for row, saves in ((1, True), (101, False)):
+        note = f"row {row}"
+        store.faults.when(
+            lambda request, note=note: any(record["Notes"] == note for record in request.records),
+            faults.Reset(saves=saves),
+        )
+    await look_through(page, csv_file("calls.csv", table(250)))
+    await page.get_by_role("button", name="Add 250 logs").click()
+    await done(page)
+    store.faults.clear()
 
-    assert 403 == (await answer.value).status
-    assert [] == (await service.http.get("/imports")).json()["imports"]
+    await page.get_by_role("button", name="Settle the rows in doubt").click()
+    await expect(page.locator("#settling-now")).to_contain_text("200 still in doubt", timeout=20_000)
+    await expect(page.locator("#left-in-doubt")).to_contain_text("line 3: ")
+    await expect(page.locator("#left-in-doubt")).to_contain_text("and 180 more rows")
+    assert [] == await faults_of(page)
+
+    await page.get_by_label("Nobody else has written").check()
+    await page.get_by_role("button", name="Settle the rows in doubt").click()
+    await expect(page.locator("#settling-now")).to_contain_text("100 rows in the store, 100 certainly", timeout=20_000)
+    await expect(page.locator("#left-in-doubt")).to_be_hidden()
+    await expect(page.get_by_text("go on to send them")).to_be_visible()
+    await page.get_by_role("button", name="Go on").click()
+    await done(page)
+    assert Counter({f"row {row}": 1 for row in range(250)}) == saved(store)
 
 
 # -- for everyone ---------------------------------------------------------------------------------------------------
 
 
 async def test_texts_of_files_are_never_markup(page):
-    """Tags in a file's name, columns and notes stand there as they are, and make no element."""
+    """Tags in a file's name, columns and notes are there as they are, and make no element."""
     evil = "<img src=x onerror=alert(1)>"
     content = f'Notes,"{evil}"\n"{evil}<script>alert(2)</script>",x\n'
     dialogs: list[Any] = []
@@ -347,7 +359,7 @@ async def test_the_keyboard_is_enough(page, tmp_path):
     await tab_to(page.get_by_label("Kind of file"))
     await keys.press("ArrowDown")
     await keys.press("ArrowUp")
-    await tab_to(page.get_by_role("button", name="Look through the file"))
+    await tab_to(page.get_by_role("button", name="Read the file"))
     await keys.press("Enter")
     await expect(page.get_by_role("heading", name="calls.csv")).to_be_focused()
     await tab_to(page.get_by_role("button", name="Add 3 logs"))

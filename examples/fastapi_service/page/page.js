@@ -6,10 +6,11 @@ const count = (number, word) => `${number.toLocaleString("en")} ${word}${number 
 const when = (status) => new Date(status.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 const named = (field) => field[0].toUpperCase() + field.slice(1).replaceAll("_", " ");
 
-const STATES = { ready: "Not started", running: "Running", stopped: "Stopped", ended: "Done" };
+const STATES = { ready: "Not started", running: "Running", stopped: "Stopped", ended: "Done", settling: "Settling" };
+const UNDER_WAY = ["running", "settling"];
 const REPORTS = {
   "added.csv": ["Added", "in the store, with their ids", (now) => now.added],
-  "rejected.csv": ["Refused or invalid", "not in the store; mend the rows and import this file", (now) => now.rejected + now.invalid],
+  "rejected.csv": ["Refused or invalid", "not in the store; correct the rows and import this file", (now) => now.rejected + now.invalid],
   "unknown.csv": ["In doubt", "may be in the store", (now) => now.unknown],
   "not_sent.csv": ["Not sent", "certainly not in the store", (now) => now.not_sent],
 };
@@ -52,7 +53,7 @@ function watch(id) {
   events.onerror = () => {
     part("lost").textContent = "The service can't be reached. The import goes on when it is back; trying again …";
     part("lost").hidden = false;
-    // The browser tries again by itself, but not where something else answers in the service's place.
+    // The browser reconnects automatically, but not where something else answers instead of the service.
     if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === events && watch(id), 2000);
   };
 }
@@ -87,7 +88,7 @@ function say(text) {
 }
 
 async function showChoice() {
-  const { imports, kinds, max_bytes } = await ask("/imports");
+  const { imports, kinds, max_bytes, problems } = await ask("/imports");
   largest = max_bytes;
   part("kind").replaceChildren(part("kind").options[0], ...kinds.map((kind) => new Option(kind)));
   part("imports").replaceChildren(
@@ -96,6 +97,10 @@ async function showChoice() {
     )),
   );
   part("none").hidden = imports.length > 0;
+  const listed = new Set(imports.map((status) => status.id));
+  const lost = Object.entries(problems).filter(([id]) => !listed.has(id));
+  part("unread").textContent = lost.map(([id, reason]) => `Import ${id}: ${reason}.`).join(" ");
+  part("unread").hidden = lost.length === 0;
   only("choose");
 }
 
@@ -135,7 +140,8 @@ function showJob(status) {
   const now = status.progress;
   const done = now.added + now.rejected + now.invalid + now.unknown;  // what was not sent may still be
   const running = status.state === "running";
-  if (!running) events?.close();
+  const underWay = UNDER_WAY.includes(status.state);
+  if (!underWay) events?.close();
   part("job-title").textContent = status.name;
   part("state").textContent = STATES[status.state];
   part("state").className = `badge ${status.state}`;
@@ -148,14 +154,42 @@ function showJob(status) {
   part("reason").textContent = `It stopped: ${status.reason || "see not_sent.csv"}`;
   part("reason").hidden = status.state !== "stopped";
   part("doubt").hidden = now.unknown === 0;
-  part("closing").hidden = !running;
+  part("closing").hidden = !underWay;
   part("again").hidden = status.state !== "stopped";
   part("remove").hidden = status.state !== "ended";
+  part("settle").hidden = status.state !== "ended" || now.unknown === 0;
+  showSettling(status);
   showReports(status);
   only("job");
   // Aloud at each tenth, and at the end.
   const tenth = Math.floor(10 * done / (now.total || 1)) * 10;
-  say(running ? `${tenth} per cent done` : `${STATES[status.state]}: ${count(now.added, "log")} added`);
+  if (status.state === "settling") say(part("settling-now").textContent);
+  else say(running ? `${tenth} per cent done` : `${STATES[status.state]}: ${count(now.added, "log")} added`);
+}
+
+function showSettling(status) {
+  const settling = status.settling;
+  part("settling").hidden = settling === null;
+  if (settling === null) return;
+  const { added, not_sent, unknown, rows, error } = settling;
+  if (status.state === "settling") {
+    const until = new Date(settling.until);
+    part("settling-now").textContent = until > new Date()
+      ? `Waiting until about ${until.toLocaleTimeString()}, when no call can be saved any more.`
+      : `${settling.looked_at.toLocaleString("en")} of ${count(status.progress.unknown, "row")} looked at.`;
+  } else {
+    part("settling-now").textContent = (error && `It broke off: ${error}. `) +
+      `Settled: ${count(added, "row")} in the store, ${not_sent.toLocaleString("en")} certainly not there, ` +
+      `${unknown.toLocaleString("en")} still in doubt.`;
+  }
+  const more = unknown - rows.length;
+  part("left-in-doubt").replaceChildren(
+    ...rows.map(({ line, reason, missing, candidates }) => element(
+      "li", `line ${line}: ${reason}; missing: ${missing}; logs to look at: ${candidates.join(", ") || "none"}`,
+    )),
+    ...(rows.length && more > 0 ? [element("li", `… and ${count(more, "more row")}`)] : []),
+  );
+  part("left-in-doubt").hidden = rows.length === 0;
 }
 
 function showReports(status) {
@@ -187,7 +221,7 @@ async function showHere() {
   const status = await ask(`/imports/${encodeURIComponent(id)}`);
   if (status.state === "ready") return showPreview(shown = status);
   showJob(status);
-  if (status.state === "running") watch(id);
+  if (UNDER_WAY.includes(status.state)) watch(id);
 }
 
 // One after the other: where two overlap, the last is what stays.
@@ -206,7 +240,7 @@ part("form").addEventListener("submit", (event) => {
   attempt(part("look"), async () => {
     const [file] = part("file").files;
     if (file.size > largest) throw new Error(`The file is larger than ${count(largest, "byte")}.`);
-    say("The file is being uploaded and looked through.");
+    say("The file is being uploaded and read.");
     const asked = { name: file.name, kind: part("kind").value, timezone: part("timezone").value, start: false };
     const status = await ask(`/imports?${new URLSearchParams(asked)}`, { method: "POST", body: file });
     part("form").reset();
@@ -222,6 +256,15 @@ const drop = async () => {
   await ask(`/imports/${shown.id}`, { method: "DELETE" });
   await go("");
 };
+part("settle").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(part("settle-now"), async () => {
+    const asked = { sole_writer: part("sole-writer").checked };
+    await ask(`/imports/${shown.id}/settle?${new URLSearchParams(asked)}`, { method: "POST" });
+    part("settle").reset();
+    await go(shown.id);
+  });
+});
 part("start").addEventListener("click", (event) => attempt(event.target, begin));
 part("again").addEventListener("click", (event) => attempt(event.target, begin));
 part("discard").addEventListener("click", (event) => attempt(event.target, drop));

@@ -1,14 +1,15 @@
-"""The FastAPI service in its own process under uvicorn: each route, against a store's ledger."""
+"""Both services under their own servers: each route, against a store's ledger."""
 
 from __future__ import annotations
 
 import asyncio
 import csv
 import json
+import re
 from collections import Counter
 
 import pytest
-from served import saved, table
+from served import ROOT, ServiceProcess, aiohttp_app, saved, table
 
 from neto_async.sandbox import faults
 
@@ -39,26 +40,34 @@ async def test_handlers_share_calls(service, store):
     assert store.call_count < 20
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "fate"),
-    [
-        (faults.Refuse(), 422, "rejected"),
-        (faults.RefuseKey(), 502, "not_sent"),
-        (faults.TooManyCalls(900), 503, "not_sent"),
-        (faults.Reset(saves=True), 504, "unknown"),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-async def test_what_became_of_a_log_is_the_answer(service, store, fault, status, fate):
+async def test_the_outcome_of_a_log_is_the_answer(service, store):
     """Each of the library's errors is an answer of its own, which says whether the log may be sent again."""
-    store.faults.next(fault)
+    reported = {
+        (422, "rejected"): faults.Refuse(),
+        (504, "unknown"): faults.Reset(saves=True),
+        (503, "not_sent"): faults.TooManyCalls(900),
+    }
+    for (status, fate), fault in reported.items():
+        store.faults.next(fault)
+        answer = await service.http.post("/customers/ann/logs", json={"notes": "a secret"})
 
-    answer = await service.http.post("/customers/ann/logs", json={"notes": "a secret"})
+        assert (status, fate) == (answer.status_code, answer.json()["fate"])
+        assert (fate != "unknown") is answer.json()["safe_to_resend"]
+        assert (status == 503) is ("Retry-After" in answer.headers)
+        assert "secret" not in answer.text
 
-    assert (status, fate) == (answer.status_code, answer.json()["fate"])
-    assert (fate != "unknown") is answer.json()["safe_to_resend"]
-    assert (status == 503) is ("Retry-After" in answer.headers)
-    assert "secret" not in answer.text
+
+async def test_a_body_that_is_no_log_is_refused(service, store):
+    """What is no JSON object of a log, or not JSON by its type, is refused and not sent."""
+    json_type = {"Content-Type": "application/json"}
+    for body in ("", "{", "[1]", "1", '{"notes": "n", "date_required_follow_up": "soon"}', "[" * 100_000):
+        answer = await service.http.post("/customers/ann/logs", content=body, headers=json_type)
+        assert answer.status_code in {400, 422}
+    for kind in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        answer = await service.http.post("/customers/ann/logs", content='{"notes": "n"}', headers=kind)
+        assert 415 == answer.status_code
+    large = await service.http.post("/customers/ann/logs", json={"notes": "n" * 1_000_001})
+    assert (413, 0) == (large.status_code, store.call_count)
 
 
 async def test_a_log_that_breaks_a_rule_is_not_sent(service, store):
@@ -84,7 +93,7 @@ LINES = "".join(json.dumps({"notes": f"row {row}", "username": "ann"}) + "\n" fo
 
 
 @pytest.mark.parametrize(("name", "content"), [("calls.csv", table(250)), ("calls.ndjson", LINES)])
-async def test_an_upload_is_imported_and_told_of(service, store, name, content):
+async def test_an_upload_is_imported(service, store, name, content):
     """202 with a place to look; the events count up to the end; each row is in the store once, and in added.csv."""
     answer = await service.upload(name, content)
     assert 202 == answer.status_code
@@ -128,7 +137,7 @@ async def test_each_outcome_has_its_report(service, store):
 
 
 async def test_a_preview_sends_nothing(service, store):
-    """With start=false the columns, the first logs and the first faults are told; sending waits to be asked for."""
+    """With start=false the columns, the first logs and the first faults are reported; sending waits to be asked for."""
     content = "Notes,Status,Call started\nhello,Lost,\nhello,Completed,\n"
     answer = await service.upload("calls.csv", content, start=False, timezone="Australia/Sydney")
     job = answer.json()["id"]
@@ -171,7 +180,7 @@ async def test_a_refused_file_leaves_nothing(service, store):
 async def test_an_upload_that_breaks_off_leaves_nothing(service):
     """Where the sender goes away in the middle, half a file is no job and is not kept."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    writer.write(b"POST /imports?name=calls.csv HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nNotes\nhalf")
+    writer.write(b"POST /imports?name=calls.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nNotes\nhalf")
     await writer.drain()
     writer.close()
     await writer.wait_closed()
@@ -215,3 +224,39 @@ async def test_there_is_no_import_of_another_name(service):
     paths = ["", "/preview", "/events", "/reports/added.csv"]
     answers = [await service.http.get(f"/imports/0123456789abcdef{path}") for path in paths]
     assert {404} == {answer.status_code for answer in answers}
+
+
+async def test_an_upload_needs_a_name(service):
+    """Without a name nobody can tell what kind of file it is: 422, and nothing is kept."""
+    answer = await service.http.post("/imports", content="Notes\nhello\n")
+    assert (422, []) == (answer.status_code, list(service.folder.iterdir()))
+
+
+# -- as they are run ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.thorough
+async def test_the_demo_brings_a_store_of_its_own(framework, store, tmp_path):
+    """The demo imports the example file into a store of its own, and touches no other."""
+    demo = ServiceProcess(tmp_path / "imports", store=store, framework=framework, program="demo")
+    await demo.start()
+    export = (ROOT / "examples" / "crm-export.csv").read_bytes()
+
+    job = (await demo.upload("crm-export.csv", export, kind="crm-export")).json()["id"]
+    status = await demo.settled(job)
+    await demo.end()
+
+    assert ("ended", 300, 0) == (status["state"], status["progress"]["added"], store.call_count)
+    assert any(line.startswith("The store, as its staff see it: http://127.0.0.1:") for line in demo.said)
+    assert not demo.folder.exists()
+
+
+def test_the_readme_lists_every_route():
+    """The table in the aiohttp service's README has a row for each route, and for no other."""
+    readme = (ROOT / "examples" / "aiohttp_service" / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+ /[^`?]*)(?:\?name=…)?` \|", readme, re.MULTILINE))
+    routes = {
+        f"{route.method} {route.resource.canonical.replace('{job_id}', '{id}')}"
+        for route in aiohttp_app.make_app().router.routes()
+    }
+    assert listed == {route for route in routes if not route.startswith("HEAD")}
