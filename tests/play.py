@@ -37,7 +37,7 @@ SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def play(page: Path) -> list[str]:
-    """Run all examples of a page; give a text for each that did not do what stands there."""
+    """Run all examples of a page; give a text for each that did not do what is there."""
     tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))
     namespace: dict[str, Any] = {"__name__": "__main__"}
     wrong = []
@@ -82,11 +82,11 @@ def run_command(block: Token) -> str:
 
 def differs(expected: str, printed: str) -> str:
     """Compare a page's text with what was printed; give the differences, or nothing."""
-    told, seen = (VARYING.sub("…", text) for text in (expected, printed))
+    said, seen = (VARYING.sub("…", text) for text in (expected, printed))
     checker = doctest.OutputChecker()
-    if checker.check_output(told, seen, SAME):
+    if checker.check_output(said, seen, SAME):
         return ""
-    return checker.output_difference(doctest.Example("", told), seen, SAME | doctest.REPORT_UDIFF)
+    return checker.output_difference(doctest.Example("", said), seen, SAME | doctest.REPORT_UDIFF)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parent.parent
 TARGETS = {
     "quota": {"quota: % used", "quota: calls refused"},
@@ -29,32 +31,32 @@ TARGETS = {
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def said(tmp_path_factory):
     """What a quick run of everything writes."""
-    written = tmp_path_factory.mktemp("benchmarks") / "told.json"
+    written = tmp_path_factory.mktemp("benchmarks") / "said.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", str(written)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(written.read_text(encoding="utf-8"))
 
 
-def test_every_target_is_a_row(told):
+def test_every_target_is_a_row(said):
     """Each target has its figure and its verdict, unless the library that it needs is not installed."""
-    asked = {what for question, names in TARGETS.items() if question not in told["unmeasured"] for what in names}
-    rows = [target for table in told["tables"] for target in table["targets"]]
+    asked = {what for question, names in TARGETS.items() if question not in said["unmeasured"] for what in names}
+    rows = [target for table in said["tables"] for target in table["targets"]]
     assert asked == {row["what"] for row in rows}
     assert {True, False} >= {row["met"] for row in rows}
-    assert all("dependency group" in reason for reason in told["unmeasured"].values())
+    assert all("dependency group" in reason for reason in said["unmeasured"].values())
 
 
-def test_verdicts_are_computed(told):
+def test_verdicts_are_computed(said):
     """A target is met exactly where its figure is on the right side of its limit."""
-    for row in (target for table in told["tables"] for target in table["targets"]):
+    for row in (target for table in said["tables"] for target in table["targets"]):
         reached = row["figure"] >= row["limit"] if row["sense"] == "at least" else row["figure"] <= row["limit"]
         assert reached is row["met"], row["what"]
 
 
-def test_every_candidate_has_as_many_samples(told):
+def test_every_candidate_has_as_many_samples(said):
     """Candidates of one table took part in the same rounds, so that their ratios are of one moment."""
-    for table in told["tables"]:
+    for table in said["tables"]:
         assert 1 == len({len(samples) for samples in table["samples"].values()}), table["title"]

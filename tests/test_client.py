@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import gc
+import inspect
 import os
+import pickle
 import subprocess
 import sys
+import typing
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from neto_async import AsyncNetoClient, ConfigurationError, CustomerLog, InvalidRecordError, NotSentError
-from neto_async.sandbox import NetoSandbox
+from neto_async import (
+    AsyncNetoClient,
+    ClientSettings,
+    ConfigurationError,
+    CustomerLog,
+    InvalidRecordError,
+    Item,
+    NotSentError,
+)
+from neto_async.integrations.testing import NetoStore
+from neto_async.outcomes import Added, Invalid, NotSentCause
+from neto_async.sandbox import NetoSandbox, faults
+from neto_async.sending.clock import LoopClock, use_clock
+from neto_async.sending.quota import Window
 
 
 def test_repr_and_environment(monkeypatch):
@@ -25,8 +43,16 @@ def test_repr_and_environment(monkeypatch):
     assert "AsyncNetoClient('https://www.yournetosite.com.au', json, open)" == repr(AsyncNetoClient.from_env())
 
 
+def test_a_client_that_was_not_made_has_a_repr():
+    """What a traceback shows of a client whose making failed is no second error."""
+    unfinished = AsyncNetoClient.__new__(AsyncNetoClient)
+    with pytest.raises(ConfigurationError):
+        unfinished.__init__("https://www.yournetosite.com.au", api_key="")
+    assert "AsyncNetoClient(not made)" == repr(unfinished)
+
+
 @pytest.mark.parametrize("given", ["https://WWW.yournetosite.com.au/", "https://www.yournetosite.com.au/do/WS/NetoAPI"])
-def test_the_address_is_told_as_it_is_used(given):
+def test_the_address_is_reported_as_it_is_used(given):
     """However it was written, the store's address is scheme and host."""
     assert "https://www.yournetosite.com.au" == AsyncNetoClient(given, api_key="key").store_url
 
@@ -45,7 +71,7 @@ async def _use_and_close(neto: AsyncNetoClient) -> None:
         pass
 
 
-async def test_a_client_left_open_is_told_of():
+async def test_a_client_left_open_is_reported():
     """A client that was used and not closed gives a ResourceWarning."""
     neto = AsyncNetoClient("http://localhost", api_key="key")
     await neto.__aenter__()
@@ -68,7 +94,7 @@ async def test_closed_takes_no_more(store: NetoSandbox):
 
 
 async def test_a_closed_http_client_is_refused():
-    """A closed http_client is told at the first use, and not as an outcome."""
+    """A closed http_client is reported at the first use, and not as an outcome."""
     http_client = httpx.AsyncClient()
     await http_client.aclose()
     neto = AsyncNetoClient("http://localhost", api_key="key", http_client=http_client)
@@ -88,8 +114,8 @@ async def test_invalid_log_raises_with_its_fate(store: NetoSandbox, connect: Any
     assert ("mine", 0) == (raised.value.fate.context, len(store.calls))
 
 
-async def test_flush_waits_for_what_was_handed_in(store: NetoSandbox, connect: Any):
-    """After flush, what was handed in before has its outcome."""
+async def test_flush_waits_for_what_was_submitted(store: NetoSandbox, connect: Any):
+    """After flush, what was submitted before has its outcome."""
     neto = await connect(store)
     add = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="x")))
     await asyncio.sleep(0)
@@ -241,3 +267,158 @@ async def test_a_path_is_a_journal(store, connect, tmp_path):
             replayed += [outcome.replayed async for outcome in run]
 
     assert ([False, True], 1) == (replayed, len(store.logs))
+
+
+# -- a client is one ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_is_not_copied(way):
+    """A second handle on the same connections, or a client in another process, is refused with a sentence."""
+    with pytest.raises(TypeError, match="can't be copied"):
+        way(AsyncNetoClient("http://localhost:9", api_key="CANARY"))
+
+
+async def test_a_closed_client_is_not_entered(store: NetoSandbox):
+    """A block around a client that was closed is refused, and the client keeps its report of the close."""
+    neto = AsyncNetoClient(store.url, api_key=store.api_key, username=store.username)
+    async with neto:
+        await neto.add_customer_log({"Notes": "a"})
+    report = await neto.aclose()
+
+    with pytest.raises(ConfigurationError, match="was closed"):
+        async with neto:
+            pass
+    assert report == await neto.aclose()
+
+
+async def test_every_method_of_a_closed_client_says_so(store: NetoSandbox):
+    """What takes records reports them as not sent, an import is stopped, and what asks for the state answers."""
+    neto = AsyncNetoClient(store.url, api_key=store.api_key, username=store.username)
+    await neto.aclose()
+
+    async with neto.import_customer_logs([{"Notes": "a"}], drain_source=True) as run:
+        (outcome,) = [outcome async for outcome in run]
+    assert (NotSentCause.CLOSED, False) == (outcome.cause, run.progress.complete)
+    assert ((await neto.flush()).drained, 1, 0) == (True, neto.statistics().not_sent, store.call_count)
+
+
+@pytest.mark.parametrize("log", [None, 5, "CANARY", b"CANARY", ["CANARY"], ("CANARY", 1), Item({"Notes": "CANARY"})])
+async def test_a_single_add_takes_one_log(log):
+    """What is no log is InvalidRecordError, with its type and not its value in the text."""
+    neto = AsyncNetoClient("http://localhost:9", api_key="key")
+    with pytest.raises(InvalidRecordError, match="must be a CustomerLog or a mapping") as raised:
+        await neto.add_customer_log(log)
+    await neto.aclose()
+    assert "CANARY" not in str(raised.value)
+
+
+def test_two_clients_in_two_threads_share_the_limit():
+    """Clients of one store make no more calls than one may, whatever their event loops."""
+
+    async def add(store):
+        async with AsyncNetoClient(
+            store.url, username=store.username, api_key=store.api_key, requests_per_minute=3, give_up_after=0.3
+        ) as neto:
+            for _ in range(4):
+                with contextlib.suppress(NotSentError):
+                    await neto.add_customer_log({"notes": "Rang back."})
+
+    with NetoStore() as store, ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: asyncio.run(add(store)), range(2)))
+        assert 3 == len(store.calls)
+
+
+def test_a_quota_and_a_clock_of_ones_own_are_used():
+    """What is passed is what the engine asks; a clock of one's own has a quota of its own as well."""
+    quota, clock = Window(1), LoopClock()
+    made = [
+        AsyncNetoClient("http://localhost", api_key="key", **given) for given in ({"quota": quota}, {"clock": clock})
+    ]
+    use_clock(clock)
+    try:
+        made.append(AsyncNetoClient("http://localhost", api_key="key"))
+    finally:
+        use_clock(None)
+
+    assert made[0]._engine.quota is quota
+    assert [clock, clock] == [neto._engine.clock for neto in made[1:]]
+    assert 2 == len({id(neto._engine.quota.calls) for neto in made[1:]})
+
+
+async def test_an_outcome_whose_caller_is_gone_is_reported(store, caplog):
+    """`on_unawaited` gets each outcome of adds whose caller was cancelled; what it raises is logged by its class."""
+    seen = []
+
+    def note(outcome):
+        seen.append((type(outcome), outcome.context))
+        raise ValueError("CANARY")
+
+    store.faults.always(faults.Late(0.2))
+    async with AsyncNetoClient(store.url, username=store.username, api_key=store.api_key, on_unawaited=note) as neto:
+        single = asyncio.create_task(neto.add_customer_log({"notes": "a"}, context="single"))
+        await store.until(lambda: len(store.calls) == 1)
+        bulk = asyncio.create_task(neto.add_customer_logs([Item({"notes": "b"}, "bulk"), Item({}, "invalid")]))
+        await store.until(lambda: len(store.calls) == 2)
+        single.cancel()
+        bulk.cancel()
+        await asyncio.gather(single, bulk, return_exceptions=True)
+
+    assert {(Added, "single"), (Added, "bulk"), (Invalid, "invalid")} == set(seen)
+    assert 3 == len(seen)
+    assert 3 == sum(record.message == "on_unawaited raised ValueError" for record in caplog.records)
+    assert "CANARY" not in caplog.text
+
+
+def test_the_settings_of_from_env_are_those_of_the_client():
+    """`ClientSettings` names the parameters of a client, with their types."""
+    parameters = dict(inspect.signature(AsyncNetoClient).parameters)
+    assert ClientSettings.__annotations__.keys() == parameters.keys()
+    for name, hint in typing.get_type_hints(ClientSettings).items():
+        assert hint == typing.get_type_hints(AsyncNetoClient.__init__)[name]
+
+
+def test_what_can_not_be_called_back_is_refused():
+    """`on_unawaited` is a plain function or None."""
+    for given in (_use_and_close, "print"):
+        with pytest.raises(ConfigurationError, match="on_unawaited must be a"):
+            AsyncNetoClient("http://localhost", api_key="key", on_unawaited=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "lacking"), [("quota", 3, "attach, earliest"), ("clock", object(), "monotonic, utcnow, call_at")]
+)
+def test_a_quota_or_clock_that_is_none_is_refused(name, given, lacking):
+    """What lacks the methods of one is refused when the client is made, and not by an error from the inside later."""
+    with pytest.raises(ConfigurationError, match=f"{name} lacks {lacking}"):
+        AsyncNetoClient("http://localhost", api_key="key", **{name: given})
+
+
+async def test_an_observer_that_is_none_is_refused():
+    """An observer that lacks a method would raise in the adds of others."""
+    async with AsyncNetoClient("http://localhost", api_key="key") as neto:
+        with pytest.raises(ConfigurationError, match="observer lacks handed_in, began, ended"):
+            neto.observe(print)
+
+
+@pytest.mark.parametrize("address", ["https://256.1.1.1", "https://xn--a.example"])
+def test_a_host_that_can_not_exist_is_refused(address):
+    """What the HTTP library can't read as a host is found when the client is made, and not tried for minutes."""
+    with pytest.raises(ConfigurationError, match="a host that can't exist") as caught:
+        AsyncNetoClient(address, api_key="key")
+    assert address[8:] not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["retry_rejected", "drain_source", "read_on"])
+async def test_a_flag_of_an_import_is_true_or_false(name):
+    """A text such as "no" would count as true."""
+    async with AsyncNetoClient("http://localhost", api_key="key") as neto:
+        with pytest.raises(ConfigurationError, match=f"{name} must be True or False"):
+            neto.import_customer_logs([], **{name: "no"})
+
+
+def test_two_spellings_of_an_address_are_one_store():
+    """Clients of one store share their calls, however its usual port is written."""
+    first = AsyncNetoClient("https://shared-port.example", api_key="key")
+    second = AsyncNetoClient("https://Shared-Port.example:443/", api_key="key")
+    assert first._engine.quota.calls is second._engine.quota.calls

@@ -1,8 +1,9 @@
-"""The pages: every example runs as it stands, and what they tell of names and numbers is so."""
+"""The pages: every example runs as it is, and what they tell of names and numbers is so."""
 
 from __future__ import annotations
 
 import asyncio
+import html
 import inspect
 import json
 import os
@@ -18,27 +19,35 @@ import pytest
 
 import neto_async
 from neto_async import errors, settings
-from neto_async.importing.reports import OURS
+from neto_async.cli.screen import LABELS
+from neto_async.importing.plan import SAMPLES
+from neto_async.importing.reports import OURS, SEEN
 from neto_async.integrations import pytest as plugin
 from neto_async.sandbox import NetoSandbox
-from neto_async.sending import attempts, engine, quota, restraint
+from neto_async.sending import backpressure, quota, stopping, turns
 from neto_async.wire import VENDOR_NAMES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLE = re.compile(r"^\s*```(python|sh)$", re.MULTILINE)
+WITH_EXAMPLES = [page for page in PAGES if EXAMPLE.search(page.read_text(encoding="utf-8"))]
+BLOCK_OR_TABLE = re.compile(r"^\s*```.*?^\s*```|^\|[^\n]*$", re.DOTALL | re.MULTILINE)
+LONGEST_GUIDE = 700
+BY_DEFAULT = {"README.md", "resume.md"}
+"""Pages whose examples run by default; the others run with the thorough tests."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the pages speak to a POSIX shell")
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if EXAMPLE.search(page.read_text(encoding="utf-8"))],
+    [page if page.name in BY_DEFAULT else pytest.param(page, marks=pytest.mark.thorough) for page in WITH_EXAMPLES],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 async def test_examples_run_and_print_what_the_page_says(page, store, tmp_path):
-    """The examples of a page run in their order, on a store of their own, and print what stands below them."""
+    """The examples of a page run in their order, on a store of their own, and print what is below them."""
     (tmp_path / "examples").mkdir()
     shutil.copy(ROOT / "examples" / "crm-export.csv", tmp_path / "examples")
+    shutil.copytree(ROOT / "examples" / "mappings", tmp_path / "examples" / "mappings")
     player = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", Path(__file__).parent / "play.py", page),
         cwd=tmp_path,
@@ -47,10 +56,10 @@ async def test_examples_run_and_print_what_the_page_says(page, store, tmp_path):
         stderr=subprocess.STDOUT,
     )
 
-    told, _ = await player.communicate()
+    said, _ = await player.communicate()
 
-    if player.returncode or told:
-        pytest.fail(told.decode(), pytrace=False)
+    if player.returncode or said:
+        pytest.fail(said.decode(), pytrace=False)
 
 
 def environment(store: NetoSandbox) -> dict[str, str]:
@@ -72,14 +81,14 @@ def test_the_tables_name_all_that_there_is():
     read = re.findall(r"NETO_[A-Z_]+", inspect.getsource(settings.credentials_from_env))
     fixtures = re.findall(r"@pytest\.fixture\ndef ([a-z]\w*)", inspect.getsource(plugin))
     outcomes = [{field.name for field in attrs.fields(kind)} for kind in get_args(neto_async.Outcome)]
-    assert list(VENDOR_NAMES.values()) == told("customer-log", "What a source may yield")
-    assert set(read) == set(told("client", "Environment variables"))
-    assert list(OURS) == told("command", "Reports")
-    assert set(fixtures) == {name for name in told("integrations", "pytest") if name.islower()}
-    assert {*set.intersection(*outcomes), "safe_to_resend"} == set(told("outcomes", "Outcomes"))
+    assert list(VENDOR_NAMES.values()) == said("customer-log", "What a source may yield")
+    assert set(read) == set(said("client", "Environment variables"))
+    assert [*OURS, *SEEN] == said("command", "Reports")
+    assert set(fixtures) == {name for name in said("integrations", "pytest") if name.islower()}
+    assert {*set.intersection(*outcomes), "safe_to_resend"} == set(said("outcomes", "Outcomes"))
 
 
-def told(page: str, heading: str) -> list[str]:
+def said(page: str, heading: str) -> list[str]:
     """Give the names in the first column of the tables between a heading of the reference and the next one."""
     text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
     (section,) = re.findall(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
@@ -104,25 +113,34 @@ def test_the_page_on_the_command_names_every_key(more, tmp_path):
     if "--dry-run" in more:
         assert keys == re.findall(r"`(\w+)`", re.search(r"After `--dry-run` it is (.*)", page)[1])
     else:
-        assert keys == told("command", "One JSON object")
+        assert keys == said("command", "One JSON object")
 
 
 def test_the_page_on_the_engine_has_its_numbers():
-    """The numbers that the page tells are those of the code."""
+    """The numbers on the page are those of the code."""
     page = " ".join((ROOT / "docs" / "explanation" / "engine.md").read_text(encoding="utf-8").split())
-    quarter, tenth = 1 / (1 + engine.SINGLES_TO_A_RUN), engine.EXTRA_SHARE
+    quarter, tenth = 1 / (1 + turns.ADDS_TO_ANOTHER), stopping.EXTRA_SHARE
     assert (0.25, 0.1) == (quarter, tenth)
     for told_so in (
         "each gets at least a quarter of the calls",
-        f"a tenth of its calls and {engine.EXTRA_CALLS} more",
-        f"its first {len(engine.FIRST_ROOTS)} batches are refused",
-        f"After {restraint.DOUBTFUL_IN_A_ROW} calls in a row",
-        f"Once in {restraint.PROBE_INTERVAL:.0f} seconds",
+        f"a tenth of its calls and {stopping.EXTRA_CALLS} more",
+        f"its first {len(stopping.FIRST_BATCHES)} batches are refused",
+        f"After {backpressure.DOUBTFUL_IN_A_ROW} calls in a row",
+        f"Once in {backpressure.PROBE_INTERVAL:.0f} seconds",
         f"until {quota.WINDOW:.0f} seconds after its reply",
-        f"{attempts.DEFAULT_PAUSE:.0f} seconds ahead where it names none",
-        f"up to {attempts.LONGEST_WAIT:.0f} seconds",
+        f"{backpressure.DEFAULT_PAUSE:.0f} seconds ahead where it names none",
+        f"up to {backpressure.LONGEST_WAIT:.0f} seconds",
     ):
         assert told_so in page
+
+
+def test_every_guide_is_short():
+    """A guide has less than 700 words, without its examples and tables."""
+    words = {}
+    for page in (ROOT / "docs" / "how-to").glob("*.md"):
+        prose = BLOCK_OR_TABLE.sub("", page.read_text(encoding="utf-8"))
+        words[page.name] = len(prose.split())
+    assert {} == {page: count for page, count in words.items() if count >= LONGEST_GUIDE}
 
 
 @pytest.mark.parametrize("page", sorted({*ROOT.glob("*.md"), *PAGES}), ids=lambda page: str(page.relative_to(ROOT)))
@@ -130,3 +148,12 @@ def test_links_inside_the_project_lead_somewhere(page):
     """A relative link names a file that is there. (The headings in it are looked at when the site is built.)"""
     targets = re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8"))
     assert [] == [target for target in targets if not (page.parent / target).exists()]
+
+
+def test_the_picture_of_the_demo_is_of_this_command():
+    """What README's picture says is what the command says today; `nox -s picture` takes it anew."""
+    drawn = html.unescape(re.sub(r"<[^>]+>", "", (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")))
+    shown = drawn.replace("\xa0", " ")
+    _, meaning = LABELS["added"]
+    samples = [f"Log {number} as it will be sent:" for number in range(1, SAMPLES + 1)]
+    assert [] == [text for text in [*samples, meaning, "240 rows in 25 calls"] if text not in shown]

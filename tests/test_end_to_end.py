@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import traceback
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ import httpx2
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
-from neto_async import Added, AuthenticationError, CustomerLog, NetoError, OutcomeUnknownError, RejectedError, Unknown
+from neto_async import (
+    Added,
+    AuthenticationError,
+    BulkSourceError,
+    CustomerLog,
+    NetoError,
+    OutcomeUnknownError,
+    RejectedError,
+    Unknown,
+)
 from neto_async.sandbox import NetoSandbox, faults
 
 OWN_LINES = {line.strip() for line in Path(__file__).read_text(encoding="utf-8").splitlines()}
@@ -23,7 +33,7 @@ TEXT = " lead,\r\n\ttrail\r <b>&amp;]]> 𝄞 \u0085\u2028 "
 
 @FORMATS
 async def test_text_arrives_to_the_character(store: NetoSandbox, connect: Any, wire_format: str) -> None:
-    """The store holds what was handed in, whichever format carried it."""
+    """The store holds what was submitted, whichever format carried it."""
     neto = await connect(store, wire_format=wire_format)
 
     added = await neto.add_customer_log(CustomerLog(notes=TEXT), context="mine")
@@ -134,17 +144,19 @@ async def test_leaving_early_keeps_what_is_known(store: NetoSandbox, connect: An
 
 
 async def test_source_that_raises(store: NetoSandbox, connect: Any) -> None:
-    """An exception of the source is raised after what was read has its outcome."""
+    """An exception of a bulk add's source is raised with a report on what was read; it pickles."""
     neto = await connect(store)
 
     def source() -> Any:
         yield from ({"Notes": str(number)} for number in range(7))
         raise LookupError("gone")
 
-    with pytest.raises(LookupError):
+    with pytest.raises(BulkSourceError, match="LookupError") as raised:
         await neto.add_customer_logs(source())
 
-    assert 7 == len(store.logs)
+    assert (7, 7) == (len(store.logs), len(raised.value.report.added))
+    assert ("gone", False) == (*raised.value.__cause__.args, raised.value.safe_to_resend)
+    assert raised.value.report == pickle.loads(pickle.dumps(raised.value)).report
 
 
 @FORMATS

@@ -29,15 +29,15 @@ def make(kind, **more):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error(kind):
-    """Each shares the root, has a docstring, tells a text, carries its fate, and pickles whole."""
-    error = make(kind, fate=FATE)
+    """Each shares the root, has a docstring, has a text, carries its fate, and pickles whole."""
+    error = make(kind, outcome=FATE)
     error.add_note("seen on the second run")
     copy = pickle.loads(pickle.dumps(error))
     assert issubclass(kind, NetoError)
     assert inspect.cleandoc(kind.__doc__)
     assert str(error)
     assert kind is type(copy)
-    assert error.fate is FATE
+    assert error.fate is error.outcome is FATE
     assert (error.args, vars(error)) == (copy.args, vars(copy))
     assert str(error) == str(copy)
 
@@ -52,8 +52,8 @@ def test_every_error_of_no_record_is_safe_to_resend(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_takes_the_consequence_from_its_fate(kind):
     """An error whose record may be in the store is never called safe, whatever its class."""
-    assert not make(kind, fate=Added(index=0, record=None, log_id=1)).safe_to_resend
-    assert make(kind, fate=Invalid(index=0, record=None, errors=())).safe_to_resend
+    assert not make(kind, outcome=Added(index=0, record=None, log_id=1)).safe_to_resend
+    assert make(kind, outcome=Invalid(index=0, record=None, errors=())).safe_to_resend
 
 
 def test_all_names_what_is_there():
@@ -86,9 +86,11 @@ def test_rate_limited_error_keeps_the_wait_over_a_pickle():
     assert pickle.loads(pickle.dumps(RateLimitedError("paused", retry_after=90.0))).retry_after == 90.0
 
 
-def test_module_imports_nothing_at_run_time():
-    """Errors stand below everything: the module imports the standard library alone."""
+def test_module_imports_outcomes_alone():
+    """Errors import the outcomes that they carry and how to escape text, and nothing else of the package."""
     imports = [
         node for node in ast.parse(inspect.getsource(errors)).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    assert ["__future__", "typing"] == sorted(node.module for node in imports)
+    assert ["__future__", "neto_async.escaping", "neto_async.outcomes", "operator", "typing"] == sorted(
+        node.module for node in imports
+    )

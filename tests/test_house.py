@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 import importlib
 import inspect
 import pkgutil
 import re
 import subprocess
 import tomllib
+import types
+import typing
 from pathlib import Path
 
 import pytest
@@ -23,25 +27,35 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [neto_async.__name__, *(found.name for found in pkgutil.walk_packages([str(PACKAGE)], "neto_async."))]
 
 # Room -> rooms that it may import from at run time, besides itself.
-FOUNDATION = {"models", "outcomes", "errors", "settings"}
+FOUNDATION = {"escaping", "models", "outcomes", "errors", "results", "credentials", "settings", "_version"}
 ARROWS = {
-    "errors": set(),
-    "outcomes": {"errors"},
+    "_version": set(),
+    "escaping": set(),
+    "outcomes": set(),
+    "errors": {"escaping", "outcomes"},
+    "results": {"errors", "models", "outcomes"},
     "models": {"errors", "outcomes"},
-    "settings": {"errors"},
+    "credentials": {"errors"},
+    "settings": {"credentials", "errors"},
     "wire": FOUNDATION,
     "sending": FOUNDATION | {"wire"},
-    "importing": FOUNDATION | {"wire", "sending"},
-    "client": FOUNDATION | {"wire", "sending", "importing"},
+    "files": {"errors"},
+    "mapping": FOUNDATION | {"wire", "files"},
+    "journals": FOUNDATION | {"wire", "sending"},
+    "reconciling": FOUNDATION | {"wire", "sending", "journals", "importing"},
+    "importing": FOUNDATION | {"wire", "sending", "files", "mapping", "journals"},
+    "parameters": FOUNDATION | {"wire", "sending", "journals"},
+    "client": FOUNDATION | {"parameters"} | {"wire", "sending", "journals", "importing", "reconciling"},
+    "blocking": FOUNDATION | {"client", "parameters", "importing"},
     "sandbox": {"errors"},
-    "integrations": FOUNDATION | {"wire", "sending", "importing", "client", "sandbox"},
-    "cli": FOUNDATION | {"wire", "sending", "importing", "client", "sandbox"},
-    "": FOUNDATION | {"client"},
+    "integrations": FOUNDATION | {"wire", "sending", "journals", "importing", "client", "sandbox"},
+    "cli": FOUNDATION
+    | {"wire", "sending", "files", "mapping", "journals", "importing", "reconciling", "client", "sandbox"},
+    "": FOUNDATION | {"blocking", "client", "parameters", "importing", "journals", "sending", "wire"},
 }
-TYPED_ONLY = {("errors", "outcomes"), ("outcomes", "models")}
-"""What the type checker alone follows upwards: an error carries an outcome, and an outcome a log."""
 
 
+@functools.cache
 def imports_of(text, *, typed=False):
     """Give what a module imports at run time, by name or by import_module, or, if asked, for the type checker alone."""
     tree = ast.parse(text)
@@ -68,13 +82,13 @@ def names_imported(node):
 
 
 def room_of(source):
-    """Give the room that a file stands in: the folder below the package, or the module."""
+    """Give the room that a file is in: the folder below the package, or the module."""
     inside = source.relative_to(PACKAGE).with_suffix("").parts
     return "" if inside == ("__init__",) else inside[0]
 
 
 def rooms_in(names):
-    """Give the rooms that imported names stand in; the package itself, and what is relative, are in none allowed."""
+    """Give the rooms that imported names are in; the package itself, and what is relative, are in none allowed."""
     own = {name for name in names if name.split(".")[0] in {"neto_async", ""}}
     return {name.split(".")[1] if name.startswith("neto_async.") else name for name in own}
 
@@ -95,19 +109,23 @@ def tracked_files():
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
+@pytest.mark.parametrize("typed", [False, True], ids=["at run time", "for types"])
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
-def test_imports_run_downwards(source):
-    """A module imports only from its own room and from the rooms below it."""
+def test_imports_run_downwards(source, typed):
+    """A module imports only from its own room and from the rooms below it, for the type checker alone too."""
     room = room_of(source)
-    assert set() == rooms_imported(source) - {room} - ARROWS[room]
+    assert set() == rooms_imported(source, typed=typed) - {room} - ARROWS[room]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
-def test_imports_for_types_run_downwards_too(source):
-    """What only the type checker sees keeps to the arrows as well, apart from the two that are named."""
-    room = room_of(source)
-    upwards = {(room, other) for other in rooms_imported(source, typed=True) - {room} - ARROWS[room]}
-    assert set() == upwards - TYPED_ONLY
+def test_no_files_import_each_other_in_a_circle():
+    """Inside a room, too, imports run one way, those for the type checker included."""
+    names = {".".join(("neto_async", *source.relative_to(PACKAGE).with_suffix("").parts)): source for source in SOURCES}
+    graph = {}
+    for name, source in names.items():
+        text = source.read_text(encoding="utf-8")
+        found = imports_of(text) | imports_of(text, typed=True)
+        graph[name] = {one for known in found for one in (known, known.rpartition(".")[0])} & set(names)
+    assert set(names) == set(graphlib.TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize(
@@ -150,6 +168,9 @@ def test_extras_stay_out_of_the_library():
         "aiohttp": {"sandbox", "integrations"},
         "fastapi": {"integrations"},
         "opentelemetry": {"integrations"},
+        "procrastinate": {"integrations"},
+        "redis": {"integrations"},
+        "psycopg": {"journals"},
         "click": {"cli"},
         "rich": {"cli"},
     }
@@ -167,16 +188,16 @@ def test_runtime_dependencies_are_four():
 
 def test_every_dependency_has_its_reason():
     """Each package named in pyproject.toml for users is named in docs/dependencies.md, and each extra as well."""
-    told = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     extras = PROJECT["optional-dependencies"]
     required = [*PROJECT["dependencies"], *extras["cli"], *extras["sandbox"]]
     named = {re.match(r"[\w-]+", requirement)[0] for requirement in required} | set(extras)
-    assert set() == {name for name in named if not re.search(rf"\b{re.escape(name)}\b", told)}
+    assert set() == {name for name in named if not re.search(rf"\b{re.escape(name)}\b", said)}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_all_names_what_is_there(name):
-    """Every name in `__all__` stands there once and can be imported."""
+    """Every name in `__all__` is there once and can be imported."""
     module = importlib.import_module(name)
     names = list(getattr(module, "__all__", []))
     assert len(set(names)) == len(names)
@@ -188,8 +209,60 @@ def test_what_users_import_is_sorted_and_complete():
     assert sorted(neto_async.__all__) == neto_async.__all__
     outcomes = {"Added", "Rejected", "Invalid", "NotSent", "Unknown", "Outcome"}
     public = {name for name, thing in vars(neto_async).items() if name[0] != "_" and not inspect.ismodule(thing)}
-    assert (public | {"AsyncNetoClient"}) - {"annotations", "TYPE_CHECKING"} == set(neto_async.__all__)
+    assert (public | set(neto_async._MODULE_OF)) - {"annotations", "TYPE_CHECKING"} == set(neto_async.__all__)
     assert set() == (set(errors.__all__) | outcomes) - set(neto_async.__all__)
+
+
+def named_in(thing, seen):
+    """Give the types of the package in a public signature: of a function, or of all that users see of a class."""
+    if inspect.isroutine(thing):
+        hints = [typing.get_type_hints(thing, localns=SHOWN)]
+    elif inspect.isclass(thing):
+        hints = [typing.get_type_hints(kind, localns=SHOWN) for kind in thing.__mro__ if kind.__module__ in NAMES]
+        hints = [{name: hint for name, hint in found.items() if name[0] != "_"} for found in hints]
+        members = [getattr(body, "fget", getattr(body, "__func__", body)) for body in vars(thing).values()]
+        public = [
+            one for one in members if inspect.isroutine(one) and (one.__name__[0] != "_" or one is thing.__init__)
+        ]
+        hints += [typing.get_type_hints(one, localns=SHOWN) for one in public]
+    else:
+        hints = [{"": thing}]
+    waiting = [hint for found in hints for hint in found.values()]
+    while waiting:
+        hint = waiting.pop()
+        waiting += hint if isinstance(hint, list) else typing.get_args(hint)
+        if inspect.isclass(hint) and hint.__module__ in NAMES:
+            seen.add(hint)
+    return seen
+
+
+SHOWN = {name: getattr(neto_async, name) for name in neto_async.__all__} | {"TracebackType": types.TracebackType}
+"""What annotations name that are for the type checker alone."""
+
+
+def test_each_type_of_a_public_signature_can_be_imported():
+    """What a user can be given, or asked for, by a name of `neto_async` is a name of `neto_async` too."""
+    missing = {
+        (name, kind.__name__)
+        for name, thing in SHOWN.items()
+        for kind in named_in(thing, set())
+        if name != "ImportRun" or kind.__name__ != "Engine"  # a run comes from the client
+        if kind is not SHOWN.get(kind.__name__)
+    }
+    assert set() == missing
+
+
+def test_a_public_module_is_documented():
+    """A module without an underscore is public where docs/reference names it, as docs/architecture.md says."""
+    reference = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    named = {name for name in NAMES if re.search(rf"{re.escape(name)}\b", reference)}
+    used = {
+        name
+        for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        if page.name != "architecture.md"
+        for name in re.findall(r"^\s*from (neto_async[\w.]*) import", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert set() == {name for name in used if not any(name == one or name.startswith(f"{one}.") for one in named)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -262,7 +335,7 @@ def test_ci_runs_what_the_readme_says():
 
 
 def test_package_is_typed():
-    """The marker that tells type checkers to read the package is inside it."""
+    """The marker that asks type checkers to read the package is inside it."""
     assert (PACKAGE / "py.typed").is_file()
 
 

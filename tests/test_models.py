@@ -27,7 +27,7 @@ def errors_of(**values):
     return caught.value.errors
 
 
-def test_fields_stand_in_the_vendors_order():
+def test_fields_are_in_the_vendors_order():
     """The eight fields come in the order of the vendor's page, which is the order on the wire."""
     assert [
         "allocated_to",
@@ -85,6 +85,40 @@ def test_blank_is_absent(name, blank):
     """A text of white space alone is the same as none, in every field."""
     other = "notes" if name != "notes" else "username"
     assert getattr(CustomerLog(**{name: blank, other: "x"}), name) is None
+
+
+class NaTType(datetime):
+    """Plays pandas' NaT: a datetime that differs from itself, and whose methods raise."""
+
+    def __ne__(self, other):
+        return True
+
+    def __hash__(self):
+        return 0
+
+    def utcoffset(self):
+        raise ValueError
+
+
+class NAType:
+    """Plays pandas' NA: comparing it gives itself, and it is neither true nor false."""
+
+    def __ne__(self, other):
+        return self
+
+    def __hash__(self):
+        return 0
+
+    def __bool__(self):
+        raise TypeError
+
+
+@pytest.mark.parametrize("name", [attribute.name for attribute in attrs.fields(CustomerLog)])
+@pytest.mark.parametrize("missing", [float("nan"), NaTType(1, 1, 1), NAType()])
+def test_a_missing_value_of_a_data_frame_is_absent(name, missing):
+    """NaN, and pandas' NaT and NA, mean that there is no value, in every field."""
+    other = "notes" if name != "notes" else "username"
+    assert CustomerLog(**{other: "x"}) == CustomerLog(**{other: "x", name: missing})
 
 
 def test_text_keeps_its_white_space():
@@ -209,7 +243,7 @@ def test_a_change_is_validated_too():
 
 
 def test_repr_names_fields_and_shows_no_value():
-    """Printing a log tells which fields are set, and nothing that people wrote in them."""
+    """Printing a log shows which fields are set, and nothing that people wrote in them."""
     assert "CustomerLog(customer_name=…, notes=…)" == repr(CustomerLog(customer_name="Ngaire", notes="private"))
 
 
@@ -267,7 +301,7 @@ def test_every_character_is_judged_as_xml_10_does():
 
 
 def test_a_zone_that_raises_makes_no_log():
-    """A zone that raises is a fault of its field like others, told by the exception's class alone."""
+    """A zone that raises is a fault of its field like others, said by the exception's class alone."""
 
     class Zone(tzinfo):
         def utcoffset(self, when):

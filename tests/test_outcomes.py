@@ -19,22 +19,8 @@ from neto_async.errors import (
     RejectedError,
 )
 from neto_async.models import CustomerLog
-from neto_async.outcomes import (
-    Added,
-    Attempt,
-    BulkReport,
-    DrainReport,
-    Evidence,
-    ImportProgress,
-    Invalid,
-    NotSent,
-    NotSentCause,
-    Phase,
-    Rejected,
-    Statistics,
-    Unknown,
-    error_for,
-)
+from neto_async.outcomes import Added, Attempt, Evidence, Invalid, NotSent, NotSentCause, Phase, Rejected, Unknown
+from neto_async.results import BulkReport, DrainReport, ImportProgress, Statistics, error_for
 
 SECRET = "canary-7f3a"
 LOG = CustomerLog(notes=SECRET, customer_name=SECRET)
@@ -112,28 +98,28 @@ def test_each_outcome_has_its_error(outcome, kind):
     assert error is None or error.fate is outcome
 
 
-def test_error_tells_what_is_known():
+def test_error_says_what_is_known():
     """Errors carry the faults of an invalid log, and the seconds that the store asked for."""
     assert error_for(invalid()).errors == ("username: 26 characters",)
     assert error_for(not_sent(cause=NotSentCause.RATE_LIMITED, retry_after=42.0)).retry_after == 42.0
 
 
 @pytest.mark.parametrize("make", [not_sent, unknown])
-def test_error_tells_of_the_last_attempt(make):
+def test_error_says_of_the_last_attempt(make):
     """The text of an error ends with the call that decided it: its number, size, phase, end and duration."""
     first = attrs.evolve(CALL, call=2)
-    told = "call 3 with 2 records: left, no answer, ReadError, after 1.3 s"
-    assert told in str(error_for(make(attempts=(first, CALL))))
+    said = "call 3 with 2 records: left, no answer, ReadError, after 1.3 s"
+    assert said in str(error_for(make(attempts=(first, CALL))))
 
 
-def test_attempt_tells_the_status_of_an_answer():
-    """An attempt that was answered is told by its HTTP status."""
+def test_attempt_says_the_status_of_an_answer():
+    """An attempt that was answered is reported by its HTTP status."""
     answered = Attempt(call=1, records=1, body_bytes=9, phase=Phase.ANSWERED, seconds=0.02, status=503)
     assert "call 1 with 1 record: answered, HTTP 503, after 20 ms" == str(answered)
 
 
-def test_attempt_tells_a_broken_answer():
-    """An answer that broke off is told by its status and by what broke it."""
+def test_attempt_says_a_broken_answer():
+    """An answer that broke off is reported by its status and by what broke it."""
     broken = Attempt(
         call=7, records=2, body_bytes=9, phase=Phase.LEFT, seconds=1.0, status=200, failure="RemoteProtocolError"
     )
@@ -166,7 +152,7 @@ def test_outcome_pickles_whole(make):
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_outcome_is_final(make):
-    """An outcome is told once and never changed."""
+    """An outcome is reported once and never changed."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         make().index = 4
 
@@ -174,11 +160,11 @@ def test_outcome_is_final(make):
 @given(st.lists(st.sampled_from(MAKERS), max_size=30))
 def test_report_keeps_order_and_splits_without_loss(makers):
     """The five tuples of a report are its outcomes, each once, in the order of the input."""
-    told = tuple(make(index) for index, make in enumerate(makers))
-    report = BulkReport(told)
+    said = tuple(make(index) for index, make in enumerate(makers))
+    report = BulkReport(said)
     parts = (report.added, report.rejected, report.invalid, report.not_sent, report.unknown)
-    assert told == report.outcomes
-    assert sorted(told, key=lambda o: o.index) == sorted((o for part in parts for o in part), key=lambda o: o.index)
+    assert said == report.outcomes
+    assert sorted(said, key=lambda o: o.index) == sorted((o for part in parts for o in part), key=lambda o: o.index)
     assert all([o.index for o in part] == sorted(o.index for o in part) for part in parts)
     assert [Added, Rejected, Invalid, NotSent, Unknown] == [
         type(part[0]) if part else kind
@@ -200,9 +186,9 @@ def test_raise_for_problems_is_silent_without_any():
 
 def test_raise_for_problems_groups_one_error_a_problem():
     """The group holds an error for each record that was not certainly added, in order, and no contents."""
-    told = (rejected(0), added(1), unknown(2), invalid(3), not_sent(4))
+    said = (rejected(0), added(1), unknown(2), invalid(3), not_sent(4))
     with pytest.raises(ExceptionGroup) as caught:
-        BulkReport(told).raise_for_problems()
+        BulkReport(said).raise_for_problems()
     assert [0, 2, 3, 4] == [error.fate.index for error in caught.value.exceptions]
     assert caught.value.message == "4 of 5 customer logs were not certainly added"
     assert SECRET not in repr(caught.value)

@@ -1,4 +1,4 @@
-"""What a client is told: every refusal, what is mended silently, and what no text may show."""
+"""The settings of a client: every refusal, what is fixed silently, and what no text may show."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neto_async.credentials import Secret
 from neto_async.errors import ConfigurationError
 from neto_async.settings import Settings, WireFormat, credentials_from_env
 
@@ -62,6 +63,10 @@ def test_defaults():
         ("http://localhost:8020", "http://localhost:8020"),
         ("http://store.localhost", "http://store.localhost"),
         ("http://[::1]:8020", "http://[::1]:8020"),
+        ("http://[::1]:80", "http://[::1]"),
+        (f"{STORE}:443", STORE),
+        (f"{STORE}:", STORE),
+        (f"{STORE}:80", f"{STORE}:80"),
     ],
 )
 def test_store_url_is_normalised(given_url, store_url):
@@ -101,6 +106,13 @@ def test_store_url_refused(store_url, said):
     assert said in refusal(store_url=store_url)
 
 
+@pytest.mark.parametrize("name", ["allow_insecure_http", "isolate_rejections"])
+@pytest.mark.parametrize("value", ["false", "", 0, 1, None])
+def test_a_flag_is_true_or_false(name, value):
+    """A text such as "false", from the environment or a file, would count as true and send the key unencrypted."""
+    assert f"{name} must be True or False" == refusal(**{"store_url": "http://10.0.0.7", name: value})
+
+
 def test_plain_http_where_asked_for():
     """Plain http to a host elsewhere takes an explicit word."""
     assert "http://10.0.0.7" == settings(store_url="http://10.0.0.7", allow_insecure_http=True).store_url
@@ -135,7 +147,8 @@ def test_missing_key_is_not_none():
 @pytest.mark.parametrize("name", ["api_key", "username"])
 def test_credential_is_stripped(name):
     """White space round a pasted credential is dropped, since the store refuses it."""
-    assert "abc" == getattr(settings(**{name: " abc\r\n"}), name)
+    made = settings(**{name: " abc\r\n"})
+    assert "abc" == {"api_key": made.api_key.get_secret_value(), "username": made.username}[name]
 
 
 @pytest.mark.parametrize(("given_format", "wire_format"), [("json", WireFormat.JSON), (WireFormat.XML, WireFormat.XML)])
@@ -165,7 +178,7 @@ def test_count_refused(name, value):
 
 
 @pytest.mark.parametrize("name", ["timeout", "give_up_after", "requests_per_minute"])
-@pytest.mark.parametrize("value", [0, -0.5, math.nan, math.inf, "60", True])
+@pytest.mark.parametrize("value", [0, -0.5, math.nan, math.inf, 10**400, "60", True])
 def test_number_refused(name, value):
     """A time or a rate is a finite number above 0."""
     assert refusal(**{name: value}).startswith(f"{name} must be a number above 0")
@@ -175,6 +188,41 @@ def test_number_refused(name, value):
 def test_time_is_always_limited(name):
     """None is no time: a call without an end would hold its slot for ever."""
     assert f"{name} must be a number above 0" == refusal(**{name: None})
+
+
+def test_idle_connections_are_kept_for_a_time_or_not_at_all():
+    """The seconds that an idle connection is kept are any finite number from 0 on."""
+    assert [3.0, 0, 7.5] == [
+        settings(**more).keepalive_expiry for more in ({}, *({"keepalive_expiry": n} for n in (0, 7.5)))
+    ]
+    for wrong in (-1, False, math.nan, math.inf, 10**400, None, "3"):
+        assert refusal(keepalive_expiry=wrong).startswith("keepalive_expiry must be a number above 0, or 0")
+
+
+def test_loopback_is_known_by_name_and_by_address():
+    """A store is on loopback by its name or its address, and nowhere else."""
+    here = ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "localhost.", "store.localhost", "LocalHost:8020"]
+    there = ["10.0.0.1", "localhost.example", "notlocalhost", "128.0.0.1", "[::2]"]
+    assert [True] * len(here) == [settings(store_url=f"http://{host}").on_loopback for host in here]
+    assert [False] * len(there) == [settings(store_url=f"https://{host}").on_loopback for host in there]
+
+
+class Vault:
+    """What holds a key elsewhere."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def get_secret_value(self):
+        return self.key
+
+
+def test_a_key_may_come_from_what_holds_it():
+    """A key is text, or what gives it by `get_secret_value`; what that gives is checked as text is."""
+    assert settings(api_key="k") == settings(api_key=Vault(" k ")) != settings(api_key="other")
+    assert 1 == len({Secret("k"), Secret(Vault("k"))})
+    assert "api_key must be text" == refusal(api_key=Vault(None))
+    assert "can't carry" in refusal(api_key=Vault(f"{SECRET}\n{SECRET}"))
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 500, None])
@@ -207,7 +255,7 @@ def test_any_address_is_taken_or_refused(store_url):
 def test_credentials_from_env():
     """The three variables are read; the user name may be missing or blank."""
     environ = {"NETO_STORE_URL": f" {STORE} ", "NETO_API_KEY": "k", "NETO_USERNAME": "api"}
-    assert {"store_url": STORE, "username": "api", "api_key": "k"} == credentials_from_env(environ)
+    assert {"store_url": STORE, "username": "api", "api_key": Secret("k")} == credentials_from_env(environ)
     assert credentials_from_env(environ | {"NETO_USERNAME": " "})["username"] is None
     del environ["NETO_USERNAME"]
     assert credentials_from_env(environ)["username"] is None
@@ -222,7 +270,7 @@ def test_credentials_from_env():
     ],
 )
 def test_missing_variable_is_named(environ, text):
-    """What is missing or blank is named, and nothing else is told."""
+    """What is missing or blank is named, and nothing else is reported."""
     with pytest.raises(ConfigurationError) as caught:
         credentials_from_env(environ)
     assert text == str(caught.value)
@@ -233,4 +281,4 @@ def test_environment_of_the_process_is_the_default(monkeypatch):
     monkeypatch.setenv("NETO_STORE_URL", STORE)
     monkeypatch.setenv("NETO_API_KEY", "k")
     monkeypatch.delenv("NETO_USERNAME", raising=False)
-    assert {"store_url": STORE, "username": None, "api_key": "k"} == credentials_from_env()
+    assert {"store_url": STORE, "username": None, "api_key": Secret("k")} == credentials_from_env()
