@@ -131,9 +131,9 @@ async def import_rows(
         outcomes.extend(outcomes_of(batch, status, body, codec))
 
     async with asyncio.TaskGroup() as calls:
-        while piece := list(islice(numbered, batch_size)):
+        while part := list(islice(numbered, batch_size)):
             batch = []
-            for index, row in piece:
+            for index, row in part:
                 try:
                     batch.append((index, CustomerLog(**row)))
                 except InvalidRecordError as error:

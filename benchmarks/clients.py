@@ -24,7 +24,7 @@ async def import_all(neto: AsyncNetoClient, rows: Iterable[Mapping[str, Any]], *
 
 
 async def count_added(neto: AsyncNetoClient, rows: Iterable[Mapping[str, Any]], **options: Any) -> int:
-    """Import rows, let go of each outcome, and give the number added."""
+    """Import rows, drop each outcome, and give the number added."""
     async with neto.import_customer_logs(rows, **options) as run:
         async for _ in run:
             pass

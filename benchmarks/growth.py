@@ -1,4 +1,4 @@
-"""Do memory and CPU time stay flat? Imports of three lengths, each in a fresh process, their outcomes let go of."""
+"""Do memory and CPU time stay flat? Imports of three lengths, each in a fresh process, their outcomes dropped."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measure(*, quick: bool) -> list[Answer]:
 
 
 def import_many(address: str, records: int) -> Taken:
-    """Import so many records, and let go of each outcome once it is counted."""
+    """Import so many records, and drop each outcome once it is counted."""
     cpu = time.process_time()
     counted = asyncio.run(_import(address, records))
     if counted != records:

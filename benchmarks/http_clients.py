@@ -13,7 +13,7 @@ import httpx_aiohttp
 
 from benchmarks.by_hand import Post
 from neto_async.settings import WireFormat
-from neto_async.wire import request_headers
+from neto_async.wire import ADD_CUSTOMER_LOG
 
 CONNECTIONS = 4
 PATH = "/do/WS/NetoAPI"
@@ -28,7 +28,7 @@ OPEN: Mapping[str, Callable[[], Any]] = {
 
 def call_headers(wire_format: str) -> dict[str, str]:
     """Give the headers that a call by hand carries: the same as the library's."""
-    return request_headers(WireFormat(wire_format)) | {"NETOAPI_KEY": "key", "NETOAPI_USERNAME": "bench"}
+    return ADD_CUSTOMER_LOG.headers(WireFormat(wire_format)) | {"NETOAPI_KEY": "key", "NETOAPI_USERNAME": "bench"}
 
 
 def post_with(client: Any, address: str, wire_format: str) -> Post:

@@ -13,7 +13,7 @@ from benchmarks import by_hand, store
 from benchmarks.measuring import Answer, Target, take_turns, timed_calls
 from benchmarks.records import make_logs
 from neto_async import Added, Outcome
-from neto_async.wire import judge
+from neto_async.wire import ADD_CUSTOMER_LOG
 
 BATCH = 100
 LIMITS = {"json": 1.6, "xml": 1.3}
@@ -35,7 +35,7 @@ class Reply(msgspec.Struct):
 
 def ours(batch: Sequence[by_hand.Numbered], headers: dict[str, str], body: bytes) -> list[Outcome]:
     """Judge the answer, and make the outcomes as the engine does."""
-    verdict = judge(200, headers, body, len(batch), now=NOW)
+    verdict = ADD_CUSTOMER_LOG.judge(200, headers, body, len(batch), now=NOW)
     return [
         Added(index=index, record=log, context=None, attempts=(), log_id=log_id, warnings=verdict.warnings)
         for (index, log), log_id in zip(batch, verdict.log_ids, strict=True)
