@@ -32,7 +32,10 @@ smartquotes = False  # it makes a dash of --option
 
 # A name in single backticks in a docstring is a link to what it names, if that is ours.
 default_role = "any"
-OTHERS = "aiohttp asyncio collections contextlib datetime fastapi httpx opentelemetry os pathlib starlette typing"
+OTHERS = (
+    "aiohttp asyncio collections contextlib datetime fastapi httpx opentelemetry os pathlib procrastinate redis "
+    "starlette typing"
+)
 nitpick_ignore_regex = [
     ("py:.*|any", rf"({OTHERS.replace(' ', '|')})\..*"),
     ("py:class", r"InDoubt|Item|Journal|OutcomeSink|Middleware|.*\.T"),  # named for the type checker alone
