@@ -21,7 +21,17 @@ ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 EVERYTHING = ".[cli,sandbox,test]"
 THE_PACKAGE_ALONE = "--ignore=tests/examples"
+ANY_INSTALL = [
+    THE_PACKAGE_ALONE,
+    # What an install can't change, and the other sessions run: processes that are killed, servers, long histories.
+    *(f"--ignore=tests/{folder}" for folder in ("crash", "many", "simulation", "reconciling")),
+    *(f"--ignore=tests/integrations/{folder}" for folder in ("jobs", "redis_quota")),
+]
+ALL_BUT_THE_SLOWEST = "not slow and not browser and not other_clients"
 OLDEST_WHEELS_END_WITH = (3, 13)
+MEASURING = [
+    f"tests/files/test_hostile.py::{test}" for test in ("test_time_is_linear_in_the_size", "test_memory_is_bounded")
+]
 
 
 @nox.session
@@ -40,7 +50,7 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format with ruff; `nox -s lint -- --fix` mends what it can."""
+    """Check style and format with ruff; `nox -s lint -- --fix` fixes what it can."""
     session.install(*group("lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--diff"]))
@@ -48,11 +58,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types: mypy strict, what uses the package included, and pyright on what users see."""
+    """Check types: mypy strict, what uses the package included, pyright on what users see, both on what they write."""
     session.install("-e", EVERYTHING, *group("bench"), *group("typing"))
     session.run("mypy")
     session.run("mypy", "--package", "benchmarks", "--package", "examples")
     session.run("pyright", "--verifytypes", "neto_async", "--ignoreexternal")
+    session.run("python", "tests/typing/check.py")
 
 
 @nox.session
@@ -60,9 +71,13 @@ def coverage(session: nox.Session) -> None:
     """Run the tests; fails where a branch is left that none of them took."""
     session.install("-e", EVERYTHING)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", THE_PACKAGE_ALONE, *session.posargs)
+    # Coverage would slow down what measures time and memory, and be measured with it.
+    untraced = [f"--deselect={test}" for test in MEASURING]
+    chosen = ["-m", ALL_BUT_THE_SLOWEST, THE_PACKAGE_ALONE, *untraced, *session.posargs]
+    session.run("coverage", "run", "-m", "pytest", *chosen)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under", "100")
+    session.run("python", "-m", "pytest", "-m", "thorough", *MEASURING)
 
 
 @nox.session
@@ -72,7 +87,7 @@ def oldest(session: nox.Session) -> None:
         session.skip("the oldest dependencies have no wheels for this interpreter")
     session.install("-e", EVERYTHING, *lower_bounds("cli", "sandbox", "aiohttp"))
     session.run("python", "-m", "pip", "list")
-    session.run("python", "-m", "pytest", THE_PACKAGE_ALONE, *session.posargs)
+    session.run("python", "-m", "pytest", *ANY_INSTALL, *session.posargs)
 
 
 @nox.session
@@ -80,6 +95,13 @@ def httpx2(session: nox.Session) -> None:
     """Run the tests that have no HTTP client of their own with an httpx2.AsyncClient."""
     session.install("-e", EVERYTHING)
     session.run("python", "-m", "pytest", *session.posargs, env={"NETO_ASYNC_TEST_HTTP": "httpx2"})
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the slow tests of the example services, which the other sessions leave out."""
+    session.install("-e", EVERYTHING)
+    session.run("python", "-m", "pytest", "-m", "thorough", "tests/examples", *session.posargs)
 
 
 @nox.session
@@ -105,7 +127,7 @@ def package(session: nox.Session) -> None:
     (wheel,) = built.glob("*.whl")
     session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,sandbox,test]", external=True)
     session.chdir(without_source(scratch / "project"))
-    session.run(python, "-m", "pytest", THE_PACKAGE_ALONE, *session.posargs, external=True, env={"PYTHONPATH": ""})
+    session.run(python, "-m", "pytest", *ANY_INSTALL, *session.posargs, external=True, env={"PYTHONPATH": ""})
 
 
 @nox.session
@@ -113,10 +135,17 @@ def docs(session: nox.Session) -> None:
     """Build the site, with warnings as errors and every link inside it looked at; says where to look at it."""
     built = Path(session.create_tmp()).resolve() / "html"
     shutil.rmtree(built, ignore_errors=True)
-    session.install("-e", ".[cli,sandbox,fastapi,aiohttp,otel]", "pytest", *group("docs"))
+    session.install("-e", ".[cli,sandbox,fastapi,aiohttp,jobs,otel,postgres,redis]", "pytest", *group("docs"))
     options = ["--nitpicky", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"]
     session.run("sphinx-build", *options, *session.posargs, "docs", str(built))
     session.log(f"built: {built / 'index.html'}")
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Take the picture of the demo that README shows."""
+    session.install("-e", EVERYTHING, "pyte>=0.8")
+    session.run("python", "docs/make_demo_picture.py")
 
 
 @nox.session
@@ -124,6 +153,18 @@ def browser(session: nox.Session) -> None:
     """Drive the example service's page in Chromium, which has to be on the path."""
     session.install("-e", EVERYTHING, *group("browser"))
     session.run("python", "-m", "pytest", "-m", "browser", *session.posargs)
+
+
+@nox.session
+def other_clients(session: nox.Session) -> None:
+    """Drive the sandbox with a client from npm and one from PyPI, both written for live stores; needs Node.js."""
+    if shutil.which("npm") is None:
+        session.skip("Node.js and npm are not on the path, and one of the clients needs them")
+    scratch = Path(session.create_tmp()).resolve()
+    session.install("-e", EVERYTHING, "netoapi==1.0.1", "requests>=2.32")
+    session.run("npm", "install", "--silent", "--prefix", str(scratch), "neto-api@2.1.3", external=True)
+    modules = {"NODE_PATH": str(scratch / "node_modules")}
+    session.run("python", "-m", "pytest", "-m", "other_clients", "tests/other_clients", *session.posargs, env=modules)
 
 
 @nox.session
