@@ -563,8 +563,8 @@ def as_csv(rows, draw, escape=None):
         content,
         delimiter=draw(st.sampled_from(",;\t|")),
         quoting=draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC])),
-        # A cell with a character of this line end is quoted. With "\r" alone, a cell that begins with "\n" would follow the
-        # line before it unquoted, and the file would be the same as one whose lines end with both.
+        # Quotes a cell with a character of this line end. With "\r" alone, a cell that begins with "\n" would come
+        # unquoted after the line before it, and the file would be the same as one whose lines end with both.
         lineterminator="\r\n",
         escapechar=escape,
         doublequote=escape is None or draw(st.booleans()),
