@@ -30,8 +30,9 @@ from neto_async.parameters import (
 )
 from neto_async.results import BulkReport, DrainReport, ImportProgress, ReconcileReport, Statistics, error_for
 from neto_async.sending.clock import Clock, clock_in_use
+from neto_async.sending.closing import close, drain
 from neto_async.sending.engine import Engine
-from neto_async.sending.observing import CallObserver, logger
+from neto_async.sending.observing import CallObserver
 from neto_async.sending.quota import Quota, quota_for
 from neto_async.sending.transport import HttpTransport
 from neto_async.sending.waiting import complete_through_cancellation
@@ -475,7 +476,7 @@ class AsyncNetoClient:
         """
         self._check_usable()
         require_not_below_zero("timeout", timeout)
-        return await self._drain(timeout, self._bulk_ends())
+        return await drain(self._engine, timeout, self._bulk_ends())
 
     def observe(self, observer: CallObserver) -> Callable[[], None]:
         """
@@ -518,65 +519,15 @@ class AsyncNetoClient:
 
     def _closing_task(self, timeout: float | None, ends: set[asyncio.Future[None]]) -> asyncio.Task[DrainReport]:
         if self._closing is None or self._closing.cancelled():
-            self._closing = asyncio.get_running_loop().create_task(self._close(timeout, ends), name="neto_async close")
+            closing = close(self._engine, self._transport, timeout, ends)
+            self._closing = asyncio.get_running_loop().create_task(closing, name="neto_async close")
         return self._closing
-
-    async def _close(self, timeout: float | None, ends: set[asyncio.Future[None]]) -> DrainReport:  # noqa: ASYNC109
-        clock = self._engine.clock
-        began = clock.monotonic()
-        self._engine.close_intake()
-        await self._drain(timeout, ends)
-        waiting = len(self._engine.unsettled()) - self._engine.records_in_flight()
-        self._engine.fail_waiting()
-        # Imports may have begun calls since: closing the connections now would put their records in doubt.
-        await self._drain(self._left(began, timeout))
-        carried = self._engine.records_in_flight()
-        self._engine.revoke_calls()
-        in_flight = self._engine.records_in_flight()
-        waiting += carried - in_flight
-        await asyncio.sleep(0)
-        if waiting or in_flight:
-            logger.warning(
-                "closed with %d records in calls that have not ended and %d that were not sent",
-                in_flight,
-                waiting,
-                extra={"neto_in_flight": in_flight, "neto_not_sent": waiting},
-            )
-        await self._transport.aclose()
-        if self._transport.closed:
-            await self._engine.wait_for_closed_calls()
-        await self._engine.quota.aclose()
-        return DrainReport(
-            drained=not (waiting or in_flight),
-            left_in_flight=in_flight,
-            left_waiting=waiting,
-            seconds=clock.monotonic() - began,
-        )
-
-    def _left(self, began: float, timeout: float | None) -> float | None:
-        return None if timeout is None else max(timeout - (self._engine.clock.monotonic() - began), 0.0)
 
     def _bulk_ends(self) -> set[asyncio.Future[None]]:
         """List the ends of bulk adds: what they have not read yet was submitted as well."""
         # A source can't wait for its own end.
         reading = any(bulk.reads_in_this_task for bulk in self._bulks)
         return set() if reading else {bulk.ended for bulk in self._bulks}
-
-    async def _drain(self, timeout: float | None, ends: Iterable[asyncio.Future[None]] = ()) -> DrainReport:  # noqa: ASYNC109
-        clock = self._engine.clock
-        began = clock.monotonic()
-        drained = await self._engine.wait_settled(self._engine.submitted(), timeout)
-        if drained and ends:
-            _, running = await asyncio.wait(ends, timeout=self._left(began, timeout))
-            drained = not running
-        in_flight = self._engine.records_in_flight() if not drained else 0
-        waiting = 0 if drained else len(self._engine.unsettled()) - in_flight
-        return DrainReport(
-            drained=drained,
-            left_in_flight=in_flight,
-            left_waiting=waiting,
-            seconds=clock.monotonic() - began,
-        )
 
     def _valid(self, log: CustomerLog | Mapping[str, Any], context: Any) -> CustomerLog:
         if isinstance(log, CustomerLog):

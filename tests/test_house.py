@@ -149,6 +149,12 @@ def test_no_way_of_importing_goes_unseen(text, rooms):
     assert rooms == rooms_in(imports_of(text))
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_no_file_is_over_600_lines(source):
+    """A file that grows past 600 lines has more than one job."""
+    assert len(source.read_text(encoding="utf-8").splitlines()) <= 600
+
+
 def test_the_arrows_name_every_room():
     """No folder or module of the package is without its arrows."""
     assert set() == {room_of(source) for source in SOURCES} - set(ARROWS)
