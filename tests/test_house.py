@@ -273,7 +273,7 @@ def test_a_public_module_is_documented():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_public_thing_has_a_docstring(name):
-    """Every module, and every public class, method and function defined in it, says what it is for."""
+    """Every module and public class, method and function says what it is for; what overrides, by its base too."""
     module = importlib.import_module(name)
     silent = [] if inspect.getdoc(module) else [name]
     for public, thing in vars(module).items():

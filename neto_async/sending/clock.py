@@ -51,7 +51,7 @@ class Clock(Protocol):
         """
 
 
-class LoopClock:
+class LoopClock(Clock):
     """The clock of the running event loop."""
 
     def monotonic(self) -> float:
@@ -62,11 +62,9 @@ class LoopClock:
             return time.monotonic()
 
     def utcnow(self) -> datetime:
-        """Give the machine's time of day."""
         return datetime.now(timezone.utc)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Timer:
-        """Leave the callback with the loop."""
         return asyncio.get_running_loop().call_at(when, callback, *args)
 
     def decided(self, client: object, *, calls: int, waiting_on: str | None) -> None:

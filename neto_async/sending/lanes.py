@@ -41,7 +41,7 @@ class WriteAhead(Protocol):
 
 class Lane(Protocol):
     """
-    What the engine asks of a lane.
+    What the engine asks of a lane. What has a default below is that of a lane of which nothing is recorded.
 
     Attributes:
         calls: Calls so far.
@@ -85,18 +85,22 @@ class Lane(Protocol):
 
     def sent(self, pending: PendingRecord) -> Any:
         """Give what is sent of a record that was prepared."""
+        return pending.fields
 
     def origins(self, part: BatchPart) -> list[Any]:
         """List what an observer of calls gave when the records were submitted: for each of them, or for all."""
 
-    async def intend(self, call: int, part: BatchPart) -> bool:
+    async def intend(self, call: int, part: BatchPart) -> bool:  # noqa: ARG002
         """Have a call recorded before it leaves, where that is asked for; False where it must not leave."""
+        return True
 
     def may_leave(self) -> bool:
         """Say whether a call may leave now that was recorded before."""
+        return True
 
     def definite(self) -> None:
         """Learn that a call ended without doubt."""
+        return
 
     def retry(self, part: BatchPart, why_not: WhyNot) -> list[tuple[PendingRecord, Stop]]:
         """Take back a part of which nothing was saved; return the records that may not go again, and why."""
@@ -104,18 +108,21 @@ class Lane(Protocol):
     def settle(self, records: Sequence[PendingRecord], outcomes: Sequence[Any]) -> None:
         """Pass on what became of records."""
 
-    def ended(self, call: int) -> None:
+    def ended(self, call: int) -> None:  # noqa: ARG002
         """Learn that all records of a call have been settled or put back."""
+        return
 
-    def over(self, part: BatchPart) -> None:
+    def over(self, part: BatchPart) -> None:  # noqa: ARG002
         """Learn that nothing of a call can reach the store any more."""
+        return
 
-    def close(self, stop: Stop, not_sent: Callable[[PendingRecord], None]) -> None:
+    def close(self, stop: Stop, not_sent: Callable[[PendingRecord], None]) -> None:  # noqa: ARG002
         """Take no more, where the lane can be stopped, and give each record that waits to ``not_sent``."""
+        return
 
 
 @define(eq=False)
-class SingleLane:
+class SingleLane(Lane):
     """
     The records of all callers that wait for one each, in the order in which they came.
 
@@ -139,7 +146,6 @@ class SingleLane:
 
     @property
     def waiting(self) -> int:
-        """Number of records that wait."""
         return len(self.records())
 
     def records(self) -> list[AwaitedRecord]:
@@ -156,7 +162,6 @@ class SingleLane:
         self._queue.pop(add, None)
 
     def ready(self) -> bool:
-        """Say whether a batch could be sealed now."""
         while self._parts and all(add.waiter.done() for add in _adds(self._parts[0])):
             self._parts.popleft()
         return bool(self._parts or self._queue)
@@ -181,36 +186,17 @@ class SingleLane:
         return part if part.records else None
 
     def put_back(self, part: BatchPart) -> None:
-        """Take back a part that has not gone, to go before all others."""
         for add in _adds(part):
             add.in_call = False
         self._parts.appendleft(part)
 
     def shorten(self, part: BatchPart, fit: int) -> None:
-        """Leave the first ``fit`` records in a part that has not gone, and take the rest back."""
         self.put_back(part.split(fit))
 
-    def sent(self, pending: PendingRecord) -> Any:
-        """Give it as it is."""
-        return pending.fields
-
     def origins(self, part: BatchPart) -> list[Any]:
-        """List the origin of each record."""
         return [add.origin for add in _adds(part)]
 
-    async def intend(self, call: int, part: BatchPart) -> bool:  # noqa: ARG002
-        """Nothing is recorded of them."""
-        return True
-
-    def may_leave(self) -> bool:
-        """Let them leave: nothing is recorded of them."""
-        return True
-
-    def definite(self) -> None:
-        """Nothing depends on it."""
-
     def retry(self, part: BatchPart, why_not: WhyNot) -> list[tuple[PendingRecord, Stop]]:
-        """Take back the records that may go again; return the others, and why."""
         judged = [(add, why_not(add)) for add in _adds(part)]
         part.records = [add for add, stop in judged if stop is None]
         if part.records:
@@ -218,22 +204,12 @@ class SingleLane:
         return [(add, stop) for add, stop in judged if stop is not None]
 
     def settle(self, records: Sequence[PendingRecord], outcomes: Sequence[Any]) -> None:
-        """Answer each caller."""
         for add, outcome in zip(records, outcomes, strict=True):
             waiter = add.waiter  # type: ignore[attr-defined]
             if not waiter.done():
                 waiter.set_result(outcome)
             elif self.unawaited is not None:
                 self.unawaited(outcome)
-
-    def ended(self, call: int) -> None:
-        """Nobody is notified of these calls."""
-
-    def over(self, part: BatchPart) -> None:
-        """Nothing waits for that."""
-
-    def close(self, stop: Stop, not_sent: Callable[[PendingRecord], None]) -> None:
-        """Go on: what stops one of them says nothing about the others."""
 
 
 def _adds(part: BatchPart) -> list[AwaitedRecord]:
@@ -251,12 +227,10 @@ class UpdateLane(SingleLane):
     _changing: dict[int, BatchPart] = field(factory=dict, repr=False)  # by log id: what may still change the log
 
     def withdraw(self, add: AwaitedRecord) -> None:
-        """Forget an update that waits."""
         super().withdraw(add)
         self._parts = deque(part for part in self._parts if add not in part.records)
 
     def ready(self) -> bool:
-        """Say whether an update could be sealed now."""
         return self._next() is not None
 
     def take(self, max_records: int) -> BatchPart:  # noqa: ARG002
@@ -276,12 +250,10 @@ class UpdateLane(SingleLane):
         return part
 
     def put_back(self, part: BatchPart) -> None:
-        """Take back an update that has not gone, to go before all others."""
         self.over(part)
         super().put_back(part)
 
     def over(self, part: BatchPart) -> None:
-        """Let the next update of the same log go."""
         self._changing = {log_id: other for log_id, other in self._changing.items() if other is not part}
 
     def _next(self) -> BatchPart | AwaitedRecord | None:
@@ -297,7 +269,7 @@ def _log_id(update: PendingRecord) -> int:
 
 
 @define(eq=False)
-class ImportLane:
+class ImportLane(Lane):
     """
     The records of one bulk add or import.
 
@@ -341,7 +313,6 @@ class ImportLane:
 
     @property
     def waiting(self) -> int:
-        """Number of records that wait."""
         in_parts = sum(len(part.records) for part in tuple(self._parts)) if self._parts else 0
         return len(self._queue) + in_parts
 
@@ -351,7 +322,6 @@ class ImportLane:
 
     @property
     def max_records(self) -> int:
-        """Let the first call carry one record, and the others be full."""
         return 1 if self.first_call_pending else self.batch_size
 
     def add(self, pending: PendingRecord) -> None:
@@ -359,7 +329,6 @@ class ImportLane:
         self._queue.append(pending)
 
     def ready(self) -> bool:
-        """Say whether a batch could be sealed now."""
         if self.first_call_pending and self.in_flight:
             return False
         if self._parts:
@@ -369,7 +338,6 @@ class ImportLane:
         return self.partial or len(self._queue) >= self.max_records
 
     def take(self, max_records: int) -> BatchPart:
-        """Return the first part, else the next records."""
         if self._parts:
             part = self._parts.popleft()
             if len(part.records) > max_records:
@@ -381,11 +349,9 @@ class ImportLane:
         return BatchPart(taken, Batch(self._batches, len(taken)))
 
     def put_back(self, part: BatchPart) -> None:
-        """Take back a part that has not gone, to go before all others."""
         self._parts.appendleft(part)
 
     def shorten(self, part: BatchPart, fit: int) -> None:
-        """Leave the first ``fit`` records in a part that has not gone, and take the rest back."""
         if len(part.records) == part.batch.size:
             # A batch that never went: the rest belongs to the next batch, which can be full.
             self._queue.extendleft(reversed(part.records[fit:]))
@@ -395,23 +361,18 @@ class ImportLane:
             self.put_back(part.split(fit))
 
     def sent(self, pending: PendingRecord) -> Any:
-        """Give it as it is, or with its marker."""
         return pending.fields if self.marked is None else self.marked(pending.index, pending.fields)
 
     def origins(self, part: BatchPart) -> list[Any]:  # noqa: ARG002
-        """List the origin of the run."""
         return [self.origin]
 
     async def intend(self, call: int, part: BatchPart) -> bool:
-        """Have a call recorded before it leaves; False where that failed, and it must not leave."""
         return self.write_ahead is None or await self.write_ahead.intend(call, part.records)
 
     def may_leave(self) -> bool:
-        """Say whether what was recorded of calls still counts."""
         return self.write_ahead is None or self.write_ahead.may_leave()
 
     def definite(self) -> None:
-        """Send full batches from now on."""
         self.first_call_pending = False
 
     def retry(self, part: BatchPart, why_not: WhyNot) -> list[tuple[PendingRecord, Stop]]:  # noqa: ARG002
@@ -422,16 +383,11 @@ class ImportLane:
         return []
 
     def settle(self, records: Sequence[PendingRecord], outcomes: Sequence[Any]) -> None:  # noqa: ARG002
-        """Pass the outcomes on to the run."""
         self.settled(outcomes)
 
     def ended(self, call: int) -> None:
-        """Have the end of a call recorded."""
         if self.write_ahead is not None:
             self.write_ahead.ended(call)
-
-    def over(self, part: BatchPart) -> None:
-        """Nothing waits for that."""
 
     def close(self, stop: Stop, not_sent: Callable[[PendingRecord], None]) -> None:
         """Take no more, unless the run has stopped already, and give each record that waits to ``not_sent``."""

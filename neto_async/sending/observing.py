@@ -75,21 +75,18 @@ class CallObserver(Protocol):
 
 
 @frozen(eq=False)
-class SafeObserver:
-    """An observer whose errors end in the log: they must not take records with them."""
+class SafeObserver(CallObserver):
+    """An observer whose errors end in the log, with None as the answer: they must not take records with them."""
 
     observer: CallObserver
 
     def handed_in(self) -> Any:
-        """Ask for an origin; None where the observer raised."""
         return self._ask(self.observer.handed_in)
 
     def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int, action: str) -> Any:
-        """Notify of a call that begins; None where the observer raised."""
         return self._ask(self.observer.began, number, origins, records, body_bytes, action)
 
     def ended(self, began: Any, attempt: Attempt, verdict: VerdictKind | None) -> None:
-        """Notify of a call that ended."""
         self._ask(self.observer.ended, began, attempt, verdict)
 
     def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:

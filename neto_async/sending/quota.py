@@ -217,7 +217,6 @@ class Window(Quota):
         return last + (comes_free - last) / (max(free, 0) + 1)
 
     def begin(self, now: float, *, spaced: bool) -> bool:
-        """Count a call that begins; False where a client in another thread took the last place meanwhile."""
         with self.calls.lock:
             if self.calls.under_way + len(self._counting(now)) >= self._capacity:
                 return False
@@ -237,12 +236,10 @@ class Window(Quota):
             self._free(1, now)
 
     def pause(self, now: float, until: float) -> None:  # noqa: ARG002
-        """Hold all clients that share the quota back until then."""
         with self.calls.lock:
             self.calls.paused_until = max(self.calls.paused_until, until)
 
     def seconds_for(self, calls: int) -> float:
-        """Say how long so many spaced calls take at the least."""
         return calls * self._spacing
 
 
@@ -252,15 +249,12 @@ class Unlimited(Quota):
 
     @property
     def used(self) -> int:
-        """None."""
         return 0
 
     def earliest(self, now: float, *, spaced: bool, leave: int = 0) -> float:  # noqa: ARG002
-        """Say: at once."""
         return now
 
     def begin(self, now: float, *, spaced: bool) -> bool:  # noqa: ARG002
-        """Count nothing."""
         return True
 
     def end(self, now: float, place: Any = True) -> None:  # noqa: FBT002
@@ -270,7 +264,6 @@ class Unlimited(Quota):
         """Leave it to the client that was asked."""
 
     def seconds_for(self, calls: int) -> None:  # noqa: ARG002
-        """Say that it can't be known."""
         return
 
 

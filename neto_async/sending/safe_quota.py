@@ -47,12 +47,10 @@ class SafeQuota(Quota):
 
     @property
     def used(self) -> int:
-        """Ask for the calls that count; 0 where that raised."""
         return self._ask(lambda: self.quota.used, otherwise=0)
 
     @property
     def waiting_on(self) -> str:
-        """Say what a call waits for."""
         return QUOTA_SERVER if self._fails else self._ask(lambda: self.quota.waiting_on, otherwise=QUOTA_SERVER)
 
     def attach(self, wake: Callable[[], None], *, store_url: str, timeout: float) -> None:
@@ -68,7 +66,6 @@ class SafeQuota(Quota):
         return self._fail(now) if self._fails else at
 
     def begin(self, now: float, *, spaced: bool) -> Any:
-        """Ask for a place; a false value where there is none."""
         place = self._ask(lambda: self.quota.begin(now, spaced=spaced), otherwise=None)
         self._refused = 0 if place else self._refused + 1
         if self._refused >= REFUSALS:
@@ -81,23 +78,18 @@ class SafeQuota(Quota):
         return self._ask_again_at
 
     def may_leave(self, place: Any) -> bool:
-        """Ask whether a place still counts; where that raised it does not."""
         return self._ask(lambda: self.quota.may_leave(place), otherwise=False)
 
     def end(self, now: float, place: Any) -> None:
-        """Notify of the end of a call."""
         self._ask(lambda: self.quota.end(now, place), otherwise=None)
 
     def pause(self, now: float, until: float) -> None:
-        """Notify of a pause."""
         self._ask(lambda: self.quota.pause(now, until), otherwise=None)
 
     def seconds_for(self, calls: int) -> float | None:
-        """Ask how long so many calls take."""
         return self._ask(lambda: self.quota.seconds_for(calls), otherwise=None)
 
     async def aclose(self) -> None:
-        """Close it."""
         try:
             await self.quota.aclose()
         except Exception as error:  # noqa: BLE001

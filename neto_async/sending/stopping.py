@@ -103,20 +103,17 @@ class RunLimits(Limits):
     _blocked: bool = False  # a record was blocked alone, with no success since
 
     def may_cut(self, calls: int) -> bool:
-        """Say whether a refused batch may be cut in two, after so many calls."""
         if self._extra_calls + 2 > EXTRA_SHARE * calls + EXTRA_CALLS:
             return False
         self._extra_calls += 2
         return True
 
     def blocked_again(self) -> bool:
-        """Note a record that was blocked alone, and say whether another was before it, and no success between."""
         # Two of them: then it is not a text that a firewall dislikes.
         again, self._blocked = self._blocked, True
         return again
 
     def rejected(self, batch: Batch, count: int) -> Stop | None:
-        """Note rejected records of a batch, and say why the run stops, if it does."""
         self._rejected += count
         if self.max_rejected is not None and self._rejected > self.max_rejected:
             return Stop.because(NotSentCause.TOO_MANY_REJECTED, str(self._rejected))
@@ -128,7 +125,6 @@ class RunLimits(Limits):
         return None
 
     def added(self) -> None:
-        """Note a success."""
         self._blocked = False
 
     def doubtful(self, now: float, probe_at: float) -> bool:

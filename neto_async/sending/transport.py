@@ -21,7 +21,7 @@ from neto_async.errors import ConfigurationError
 from neto_async.sending.access import Access, NoKeyError
 from neto_async.sending.connections import Connections
 from neto_async.sending.environment import certificates_variable, check_certificates, proxy_for
-from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody
+from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody, Transport
 from neto_async.sending.failures import failure_of
 from neto_async.sending.waiting import Deadline
 from neto_async.settings import Settings
@@ -38,7 +38,7 @@ NOT_OURS = frozenset({"authorization", "cookie", "expect", "transfer-encoding"})
 """Headers that a call has for our own reasons alone, whatever the caller's client adds by default."""
 
 
-class HttpTransport:
+class HttpTransport(Transport):
     """
     Make calls through an HTTP client.
 
@@ -81,7 +81,6 @@ class HttpTransport:
         return bool(getattr(self._client, "is_closed", False))
 
     async def call(self, body: OutgoingBody) -> HttpReply | Failure:
-        """Post the body; every error becomes a `Failure`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.timeout
         status = None
