@@ -50,7 +50,6 @@ class Table:
     The shape of a table of text.
 
     Attributes:
-        delimiter: What separates its cells.
         columns: Their names, as the header has them.
         skipped: Lines before the header: Excel's hint ``sep=;``, blank ones.
         header_lines: Lines that the header takes up, more than one where a name holds a line break.
@@ -373,13 +372,7 @@ def _quote_fault(text: str, line: int, delimiter: str) -> tuple[int, int, str]:
 
 
 class _Lines:
-    """
-    The physical lines of a text, counted; those of the current row are kept.
-
-    Attributes:
-        number: Lines read so far.
-        held: Lines since it was last cleared.
-    """
+    """The physical lines of a text, counted; ``held`` are those of the current row."""
 
     def __init__(self, text: TextIO, name: str) -> None:
         self.name = name

@@ -29,10 +29,7 @@ def unpacked(file: BinaryIO, *, name: str, member: str | None = None) -> BinaryI
     """
     Give a file as it is before packing: a reader that unpacks where it is gzip, else the file itself.
 
-    Args:
-        file: Open for reading bytes, and seekable.
-        name: What error texts call it.
-        member: The file to read where it is a zip archive.
+    ``member`` is the file to read where it is a zip archive, and ``name`` what error texts call it.
     """
     if member is not None:
         return _Unzipping(file, name, member)  # type: ignore[return-value] # as below

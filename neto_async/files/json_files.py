@@ -112,12 +112,7 @@ def refuse_array(text: TextIO, *, name: str) -> None:
 
 def path_of_rows(text: TextIO, *, name: str, given: str | None = None) -> tuple[str, ...]:
     """
-    Find the list of rows inside a document's objects.
-
-    Args:
-        text: The document.
-        name: What error texts call it.
-        given: Names with dots between them; None to look for the one list of objects.
+    Find the list of rows inside a document's objects: the one that is given, or the only list of objects.
 
     Returns:
         The names that lead there; none where the document is the list, or the vendor's own request.
@@ -178,10 +173,7 @@ def document_rows(text: TextIO, *, name: str, path: tuple[str, ...] = ()) -> Ite
     """
     Yield one row for each object of an array, which may be in the vendor's own wrapper. It is read piece by piece.
 
-    Args:
-        text: The document.
-        name: What error texts call it.
-        path: The names that lead to the array, see `path_of_rows`.
+    ``path`` are the names that lead to the array, as `path_of_rows` gives them.
 
     Raises:
         SourceError: The document is not well formed, is neither, or one of its objects is too large; the text names

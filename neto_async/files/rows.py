@@ -156,9 +156,7 @@ def checked_row(row: Row, raw: Callable[[], str] | None = None) -> Row:
     """
     Give a row, or its fault where it is no record: the header again, totals, or a report's row that is still broken.
 
-    Args:
-        row: With its cells.
-        raw: Gives its text, where the file has one.
+    ``raw`` gives its text, where the file has one.
     """
     names, has_raw = _known(row.columns)
     if has_raw and _is_unfilled(row):
@@ -180,9 +178,7 @@ def no_record(cells: Sequence[Any], names: Collection[str] = ()) -> str | None:
     """
     Say what cells are that are no record: the header again, totals, a count below the table, a rule; else None.
 
-    Args:
-        cells: Those of a row.
-        names: Of the columns, without blanks around them, in small letters.
+    ``names`` are those of the columns, without blanks around them, in small letters.
     """
     first = cells[0] or next(filter(None, cells), None)
     if type(first) is not str or len(first) > _LONGEST_NAME or not (text := first.strip().casefold()):

@@ -231,7 +231,6 @@ class _Workbook:
     A workbook's package and what its sheets share.
 
     Attributes:
-        name: What error texts call it.
         sheets: For each worksheet its name, its part of the package, and whether it is hidden.
     """
 

@@ -20,14 +20,7 @@ REPORT_EVERY = 0.1
 
 
 class ProgressCallback:
-    """
-    Call back when a run has got further: soon after a change, and once with its last state.
-
-    Args:
-        clock: Time.
-        progress: Says how far the run is.
-        callback: The program's.
-    """
+    """Call back when a run has got further: soon after a change, and once with its last state."""
 
     def __init__(
         self, clock: Clock, progress: Callable[[], ImportProgress], callback: Callable[[ImportProgress], object]

@@ -151,14 +151,7 @@ class Reports:
 
     def write_planned(self, source: LogSource, zone: tzinfo) -> Path:
         """
-        Write ``planned.csv``: the valid rows of a file, cell for cell as they would be sent.
-
-        Args:
-            source: The file, with its plan.
-            zone: That times are sent in.
-
-        Returns:
-            Where it is.
+        Write ``planned.csv``: the valid rows of a file, cell for cell as they would be sent. Return where it is.
 
         Raises:
             ConfigurationError: It can't be written.

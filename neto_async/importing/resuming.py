@@ -34,8 +34,6 @@ class EarlierRuns:
     looked up, none of those in between may be sent.
 
     Args:
-        salt: Of the journal's fingerprints.
-        zone: The zone that times are sent in.
         in_doubt: What to do with rows in doubt.
         retry_rejected: Send rows again that were refused and have not changed since.
         doubt: Called with the index of each record that is sent although it is in doubt.
@@ -144,13 +142,7 @@ def outcomes_so_far(source: Iterable[object], journal: Journal, *, zone: tzinfo)
     """
     Give what is known of each record of a source: what earlier runs came to, else that it is invalid or was not sent.
 
-    Args:
-        source: All of it, as an import takes it.
-        journal: Open for reading.
-        zone: The zone that times are sent in.
-
-    Raises:
-        ConfigurationError: As `check_source`.
+    It takes what `check_source` takes, and raises the same.
     """
     for index, (log, record, context, errors), outcome, _ in _compared(source, journal, zone):
         if outcome is not None:

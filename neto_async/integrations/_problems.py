@@ -43,14 +43,7 @@ logger: logging.Logger = logging.getLogger("neto_async")
 
 @frozen(kw_only=True)
 class Problem:
-    """
-    An answer.
-
-    Attributes:
-        status: HTTP status.
-        headers: Headers besides the content type, which is `CONTENT_TYPE`.
-        body: What the JSON says.
-    """
+    """An answer; ``headers`` are those besides the content type, which is `CONTENT_TYPE`."""
 
     status: int
     headers: Mapping[str, str] = field(factory=dict)

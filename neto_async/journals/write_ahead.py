@@ -43,8 +43,6 @@ class WriteAheadLog:
     Have a run's calls and outcomes written; to the engine it is a `WriteAhead`.
 
     Args:
-        journal: None keeps no journal.
-        sink: None writes no reports.
         pass_on: Takes outcomes that have been written.
         broken: Called once, when something could not be written. The run must stop then.
 

@@ -61,12 +61,9 @@ class OutcomeSink(Protocol):
 @define(eq=False)
 class Note:
     """
-    Something to write down, which may share a commit with others.
+    Something to write down, which may share a commit with others: outcomes for the reports, an event for the journal.
 
-    Attributes:
-        outcomes: For the reports.
-        event: For the journal.
-        written: Called in the loop once both are on disk, with None, or with what is broken.
+    ``written`` is called in the loop once both are on disk, with None, or with what is broken.
     """
 
     outcomes: Sequence[Outcome]
@@ -76,26 +73,14 @@ class Note:
 
 @define(eq=False)
 class Errand:
-    """
-    Something else to do in the thread.
-
-    Attributes:
-        work: Given the writer.
-        done: Takes what it returned or raised.
-    """
+    """Something else to do in the thread; ``done`` takes what ``work``, given the writer, returned or raised."""
 
     work: Callable[[JournalWriter], Any]
     done: asyncio.Future[Any]
 
 
 class JournalWriter:
-    """
-    Own the thread, and in it a journal and a sink.
-
-    Args:
-        journal: None keeps no journal.
-        sink: None writes no reports.
-    """
+    """Own the thread, and in it a journal and a sink, or one of them."""
 
     def __init__(self, journal: Journal | None, sink: OutcomeSink | None) -> None:
         self._journal = journal

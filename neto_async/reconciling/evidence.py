@@ -71,7 +71,6 @@ class DoubtfulCall:
     A call whose records are in doubt.
 
     Attributes:
-        number: Its number.
         began: Order number of the moment just before it could leave.
         left_at: The latest moment at which a byte of it may have left.
     """
@@ -90,8 +89,6 @@ class AnsweredCall:
         began: Order number of the moment just before it could leave.
         answered: Order number of the moment when its answer was there.
         began_at: The moment just before it could leave.
-        lowest_id: The lowest of its ids.
-        highest_id: The highest of its ids.
     """
 
     began: int
@@ -103,13 +100,7 @@ class AnsweredCall:
 
 @frozen(kw_only=True)
 class KnownLog:
-    """
-    A log that is known to belong to a record.
-
-    Attributes:
-        log_id: Its id.
-        sent: The record as it was sent.
-    """
+    """A log that is known to belong to a record, and the record as it was sent."""
 
     log_id: int
     sent: Fields = field(repr=False)
@@ -212,8 +203,6 @@ class Verdict:
     What the evidence says of one record.
 
     Attributes:
-        doubt: The record.
-        settled: What became of it.
         log_id: Its id; only for ADDED.
         reason: Why, in words for a person; holds no text of a customer.
         missing: What would be needed; only for UNKNOWN.

@@ -159,14 +159,7 @@ def note_seen(
     journal: Any, source: Iterable[object], found: Mapping[int, int], absent: Collection[int], *, zone: tzinfo
 ) -> None:
     """
-    Note what a person saw in the store of rows in doubt.
-
-    Args:
-        journal: Open, with ``settle``; see `Journal`.
-        source: All of it, as it was imported.
-        found: Log ids by position.
-        absent: Positions of rows that the store does not have.
-        zone: The zone that times are sent in.
+    Note what a person saw in the store of rows in doubt: log ids by position, and the positions of absent rows.
 
     Raises:
         ConfigurationError: A row is not in doubt, an id is another row's, or the source is not the one that the journal

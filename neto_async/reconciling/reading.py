@@ -34,13 +34,7 @@ class _NoAnswerError(ReadError):
 
 @frozen
 class Reader:
-    """
-    Reads customers.
-
-    Args:
-        ask: Asks the store for one page.
-        now: Gives a moment in seconds.
-    """
+    """Reads customers: ``ask`` asks the store for one page, and ``now`` gives a moment in seconds."""
 
     _ask: Ask
     _now: Callable[[], float]

@@ -10,13 +10,7 @@ __all__ = ["reconciled"]
 
 
 def reconciled(verdict: Verdict, doubt: Unknown) -> Reconciled:
-    """
-    Say what became of a record.
-
-    Args:
-        verdict: What the evidence says.
-        doubt: What was known of it before.
-    """
+    """Say what became of a record that was in doubt."""
     outcome: Added | NotSent | Unknown = doubt
     # What is proven is not replayed: an earlier run did not know it.
     shared = {"index": doubt.index, "record": doubt.record, "context": doubt.context}

@@ -39,15 +39,7 @@ __all__ = ["Switches", "reader_of", "reconcile_journal", "reconcile_outcomes"]
 
 @frozen(kw_only=True)
 class Switches:
-    """
-    How doubts are settled; see `AsyncNetoClient.reconcile`.
-
-    Attributes:
-        sole_writer: The caller's guarantee.
-        settle_after: Seconds.
-        wait: Whether to wait for the end of what may still be saved.
-        on_progress: Called with the number of doubts that were looked at, and of all.
-    """
+    """How doubts are settled; see `AsyncNetoClient.reconcile`."""
 
     sole_writer: bool
     settle_after: float

@@ -56,13 +56,7 @@ async def settle(
     given: DoubtsAndKnown, reader: Reader, *, sole_writer: bool, settle_after: float
 ) -> AsyncGenerator[tuple[Verdict, ...], None]:
     """
-    Yield what became of the records in doubt, those of some customers at a time.
-
-    Args:
-        given: What is known before anything is read.
-        reader: Reads customers.
-        sole_writer: See `reconcile`.
-        settle_after: See `reconcile`.
+    Yield what became of the records in doubt, those of some customers at a time; see `AsyncNetoClient.reconcile`.
 
     Raises:
         ReadError: The store refused to give customers.

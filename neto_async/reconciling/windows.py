@@ -55,14 +55,7 @@ def ids_ascend(answered: Iterable[AnsweredCall]) -> bool:
 def windows_of(
     calls: Iterable[DoubtfulCall], answered: Iterable[AnsweredCall], settle_after: float
 ) -> dict[int, Window]:
-    """
-    Say which ids the records of each call can have, by the calls' numbers.
-
-    Args:
-        calls: The calls.
-        answered: The calls whose ids are known.
-        settle_after: Seconds after its last byte until nothing of a call is saved any more.
-    """
+    """Say which ids the records of each call can have, by the calls' numbers."""
     # There may be as many of both as records in an import, so each call is looked up and not compared with all.
     answered = tuple(answered)
     narrowing = answered if ids_ascend(answered) else ()

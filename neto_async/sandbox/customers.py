@@ -67,9 +67,7 @@ class Customers:
     The store's customers.
 
     Args:
-        ledger: Where their logs are.
         names: Their user names; None if every user name that a call asks for, or a log has, is a customer's.
-        read_back: How logs are given back.
     """
 
     def __init__(self, ledger: Ledger, names: Iterable[str] | None, read_back: ReadBack) -> None:

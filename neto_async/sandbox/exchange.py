@@ -50,12 +50,8 @@ class Application:
     Checks calls and saves their records.
 
     Attributes:
-        credentials: Who may call.
         partial: Whether good records are saved beside bad ones.
         unknown_elements: Whether records with unknown elements are refused.
-        replies: How answers are printed.
-        ledger: Where records are saved.
-        customers: Whose logs can be read.
         late: Work that goes on after its call was answered.
     """
 

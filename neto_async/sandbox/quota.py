@@ -20,7 +20,6 @@ class SlidingWindow:
 
     Args:
         limit: Calls in any 60 seconds, None for no limit.
-        clock: Gives seconds.
     """
 
     def __init__(self, limit: int | None, clock: Callable[[], float]) -> None:

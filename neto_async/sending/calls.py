@@ -66,14 +66,9 @@ class Call:
 
     Attributes:
         number: Counted from 1 over the life of the client.
-        lane: Where its records come from.
-        part: Its records.
-        body: Its bytes.
         probe: True where it was let through although the client is halted.
-        context: Of its task.
         began_at: Seconds on the clock.
         sent_at: The same moment, in UTC.
-        place: In the quota.
     """
 
     number: int
@@ -108,15 +103,11 @@ class Calls:
     Make calls, and see each to its end.
 
     Args:
-        settings: The limits.
-        transport: What makes a call.
-        clock: Time.
         quota: Is notified of the end of each call.
         decide: Says what an end means for the records.
         changed: Called after each end.
 
     Attributes:
-        made: Calls so far.
         under_way: Those that have neither ended nor been left to themselves.
         tasks: The owner of each call that has not ended.
         context: That of nobody, in which calls are decided on and made. A call carries the records of many callers, and

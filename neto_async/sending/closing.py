@@ -15,12 +15,9 @@ __all__ = ["close", "drain"]
 
 async def drain(engine: Engine, timeout: float | None, sources: Iterable[asyncio.Future[None]] = ()) -> DrainReport:  # noqa: ASYNC109
     """
-    Wait until what callers wait for and all calls under way have ended.
+    Wait until what callers wait for and all calls under way have ended, or a timeout in seconds is over.
 
-    Args:
-        engine: What has them.
-        timeout: Seconds to wait at most; None waits as long as the records themselves may.
-        sources: Ends of bulk adds: what they have not read yet was submitted as well.
+    ``sources`` are the ends of bulk adds: what they have not read yet was submitted as well.
     """
     began = engine.clock.monotonic()
     drained = await engine.wait_settled(engine.submitted(), timeout)

@@ -48,9 +48,6 @@ class Engine:
     Take records in and settle each exactly once.
 
     Args:
-        settings: The limits.
-        transport: What makes a call.
-        clock: Time.
         quota: Who says when a call may begin; by default the window of ``settings.requests_per_minute``.
         jitter: Draws a number from 0 to 1 for each wait.
         on_unawaited: Called with each outcome that its caller will not see.

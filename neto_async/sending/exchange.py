@@ -25,8 +25,6 @@ class OutgoingBody:
     connection that was reset after the store had saved reports itself as a connect timeout.
 
     Attributes:
-        content: The bytes.
-        action: What the call does.
         may_leave: Asked before the call is made, before its head leaves, and when the transport first asks for the
             bytes: does its place in the quota still count, and what was recorded of it?
         left: True from the moment when the transport asked for them.
@@ -75,8 +73,6 @@ class HttpReply:
     A whole answer.
 
     Attributes:
-        status: HTTP status.
-        headers: Its headers.
         body: Its bytes as they came, still under their Content-Encoding.
     """
 

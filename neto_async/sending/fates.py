@@ -53,11 +53,7 @@ class Fates:
     Decide what becomes of the records of each call.
 
     Args:
-        settings: The limits.
-        clock: Time.
         quota: Is notified when the store asks for a pause.
-        turns: The lanes.
-        settling: Settles records.
         backpressure: Keeps what the next calls are held to.
         sizes: Learns what is too large for the store.
 

@@ -40,13 +40,7 @@ class WriteAhead(Protocol):
 
 
 class Lane(Protocol):
-    """
-    What the engine asks of a lane. What has a default below is that of a lane of which nothing is recorded.
-
-    Attributes:
-        calls: Calls so far.
-        in_flight: Calls under way.
-    """
+    """What the engine asks of a lane. What has a default below is that of a lane of which nothing is recorded."""
 
     calls: int
     in_flight: int

@@ -27,8 +27,6 @@ class PendingRecord:
 
     Attributes:
         index: Position in its input.
-        record: What to send.
-        context: The caller's own.
         fields: The record as its action prepares it; empty until a call that is to carry it was encoded.
         attempts: The calls it went with so far.
     """
@@ -85,7 +83,6 @@ class Batch:
 
     Attributes:
         ordinal: Its number in the lane, from 1.
-        size: Records in it.
         refused: How many of them were refused alone.
         texts: The messages of these refusals.
     """

@@ -72,8 +72,6 @@ class Settling:
     Settle records, each once.
 
     Args:
-        clock: Time.
-        turns: The lanes.
         out_of_time: Called with each record that its caller waits for, that waits and has run out of time.
 
     Attributes:

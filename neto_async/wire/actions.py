@@ -62,13 +62,7 @@ class Action:
         return self._prepare(record, zone=zone)
 
     def encode(self, records: Sequence[Any], wire_format: WireFormat) -> bytes:
-        """
-        Encode records as the body of one call, in UTF-8.
-
-        Args:
-            records: As `prepare` returns them; one alone for GetCustomer.
-            wire_format: JSON or XML.
-        """
+        """Encode records, as `prepare` returns them, as the body of one call, in UTF-8; for GetCustomer one alone."""
         return self._encode(self.name, records, wire_format)
 
     def judge(self, status: int, headers: Mapping[str, str], body: bytes, records: int, *, now: datetime) -> Verdict:

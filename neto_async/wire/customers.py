@@ -92,12 +92,7 @@ def encode_page(action: str, pages: Sequence[CustomerPage], wire_format: WireFor
 
 def read_customers(action: str, headers: Mapping[str, str], body: bytes) -> ApiReply:
     """
-    Read an answer to GetCustomer.
-
-    Args:
-        action: The vendor's name of the call.
-        headers: Headers of the answer, as `fold_headers` returns them.
-        body: The bytes as they came over the wire.
+    Read an answer to GetCustomer; the arguments are those of `read_document`.
 
     Raises:
         UnreadableError: It is no whole document of the API, or not in a shape that is known.

@@ -60,13 +60,7 @@ _WHOLE = len(VENDOR_NAMES)
 
 
 def fields_of(record: CustomerLog | CustomerLogUpdate, *, zone: tzinfo) -> Fields:
-    """
-    Convert a log, or an update, to what is sent of it.
-
-    Args:
-        record: The log or the update.
-        zone: The zone that times are sent in; a calendar day goes out as it stands.
-    """
+    """Convert a log, or an update, to what is sent, with times in a zone; a calendar day goes out unchanged."""
     # dateutil's zones have no hash.
     has_hash = getattr(zone, "__hash__", None) is not None
     kind = CustomerLogUpdate if isinstance(record, CustomerLogUpdate) else CustomerLog
@@ -75,12 +69,9 @@ def fields_of(record: CustomerLog | CustomerLogUpdate, *, zone: tzinfo) -> Field
 
 def encode_logs(action: str, logs: Sequence[Fields], wire_format: WireFormat) -> bytes:
     """
-    Encode logs, or updates, as the body of one call, in UTF-8.
+    Encode logs, or updates, as `fields_of` gives them, as the body of one call, in UTF-8.
 
-    Args:
-        action: The vendor's name of the call.
-        logs: As `fields_of` gives them, in the order in which the store's ids are expected.
-        wire_format: JSON or XML. In JSON the logs are always a list, a single one too.
+    The store's ids are expected in their order. In JSON they are always a list, a single one too.
     """
     if wire_format is WireFormat.XML:
         elements = "".join(map(_element, logs))

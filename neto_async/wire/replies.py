@@ -161,12 +161,7 @@ class ApiReply:
 
 def read_reply(action: str, headers: Mapping[str, str], body: bytes) -> ApiReply:
     """
-    Read an answer of the API.
-
-    Args:
-        action: The vendor's name of the call.
-        headers: Headers of the answer, as `fold_headers` returns them.
-        body: The bytes as they came over the wire.
+    Read an answer of the API; the arguments are those of `read_document`.
 
     Raises:
         UnreadableError: It is no whole document of the API.
