@@ -5,7 +5,7 @@ They hold what customers and staff wrote, so only their owner can read them. The
 even one that begins with "=", since a corrected file has to import as it was; only the column that holds Neto's words
 is escaped for spreadsheets. A folder belongs to one journal. A later run rewrites the files; it keeps what earlier runs
 saw of rows that are still rejected or in doubt, which no journal stores, and files that a person has edited. May
-import: files, mapping, plan, resuming, wire, outcomes, errors.
+import: files, journals, mapping, plan, resuming, wire, outcomes, errors.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from neto_async.errors import ConfigurationError, InvalidRecordError, JournalErr
 from neto_async.files.rows import RAW_COLUMN, Row
 from neto_async.importing.plan import LogSource
 from neto_async.importing.resuming import IN_DOUBT
+from neto_async.journals.writer import OutcomeSink
 from neto_async.mapping.columns import ColumnMapping
 from neto_async.outcomes import Added, Invalid, NotSent, Outcome, Rejected, Unknown
 from neto_async.wire import VENDOR_NAMES, fields_of
@@ -70,7 +71,7 @@ _FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _ID = re.compile(r"[0-9]{1,18}")
 
 
-class Reports:
+class Reports(OutcomeSink):
     """
     Write ``added.csv``, ``rejected.csv`` (with invalid), ``unknown.csv`` and ``not_sent.csv`` as a run goes.
 
@@ -170,15 +171,6 @@ class Reports:
         return planned
 
     def open(self, journal: str | None) -> None:
-        """
-        Make the files.
-
-        Args:
-            journal: The identity of the run's journal, None without one.
-
-        Raises:
-            ConfigurationError: The folder holds the reports of another import, or can't be written to.
-        """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_private(self._folder)
@@ -207,7 +199,6 @@ class Reports:
             raise JournalError(f"the reports in {self._folder} can't be written: {error.strerror}") from None
 
     def close(self, *, complete: bool) -> None:
-        """Close the files; ``complete`` where every row of the source has its outcome in them."""
         with suppress(OSError):  # a full disk: `write` has reported it
             self._files.close()
             if self._handles:

@@ -54,7 +54,7 @@ from neto_async.journals.postgres_tables import (
     psycopg,
     said_by,
 )
-from neto_async.journals.protocol import End, JournalCall, JournalEvent, Known, fold
+from neto_async.journals.protocol import End, Journal, JournalCall, JournalEvent, Known, fold
 from neto_async.sending.clock import boot_time
 
 __all__ = ["ListedJournal", "PostgresJournal", "create_tables", "list_journals", "prune_journals"]
@@ -72,7 +72,7 @@ ATTEMPTS = 5
 """Times that a write is tried whose connection was lost, or whose place another process's end had taken."""
 
 
-class PostgresJournal:
+class PostgresJournal(Journal):
     """
     A journal in a PostgreSQL database.
 
@@ -128,12 +128,10 @@ class PostgresJournal:
 
     @property
     def identity(self) -> str:
-        """A name that no other journal has; known once it is open."""
         return self._identity
 
     @property
     def salt(self) -> bytes:
-        """The salt of its fingerprints; known once it is open."""
         return self._salt
 
     def open(self, store: str) -> None:
@@ -161,7 +159,6 @@ class PostgresJournal:
             raise
 
     def known(self) -> Iterator[Known]:
-        """List what earlier runs came to, by ascending position."""
         return fold(tables.past_of(self._read, self._id, self._head.sequence))
 
     def write(self, entries: Sequence[JournalEvent]) -> None:
@@ -179,12 +176,6 @@ class PostgresJournal:
         self._calls.written(entries, before)
 
     def finish(self, rows: int) -> None:
-        """
-        Note that a run came to the end of its source, and how many rows it had.
-
-        Raises:
-            JournalError: It could not be written.
-        """
         self._append(lambda _: finished(rows, self._now()))
         self._over = True
 

@@ -191,7 +191,12 @@ class Journal(Protocol):
         """
 
     def finish(self, rows: int) -> None:
-        """Note that a run came to the end of its source, and how many rows it had."""
+        """
+        Note that a run came to the end of its source, and how many rows it had.
+
+        Raises:
+            JournalError: It could not be written.
+        """
 
     def close(self) -> None:
         """Close it; no call is under way any more."""

@@ -41,7 +41,7 @@ from neto_async.journals.events import (
     summed_up,
     utcnow,
 )
-from neto_async.journals.protocol import JournalCall, JournalEvent, Known, PastCall, fold
+from neto_async.journals.protocol import Journal, JournalCall, JournalEvent, Known, PastCall, fold
 
 __all__ = ["JournalSummary", "SqliteJournal"]
 
@@ -100,7 +100,7 @@ _MADE: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
 """All journals of this process: which of them hold a file says whether it is this process that uses it."""
 
 
-class SqliteJournal:
+class SqliteJournal(Journal):
     """
     A journal in a file.
 
@@ -126,12 +126,10 @@ class SqliteJournal:
 
     @property
     def identity(self) -> str:
-        """A name that no other journal has; known once it is open."""
         return self._identity
 
     @property
     def salt(self) -> bytes:
-        """The salt of its fingerprints; known once it is open."""
         return self._salt
 
     def open(self, store: str) -> None:
@@ -156,16 +154,9 @@ class SqliteJournal:
             raise ConfigurationError(str(error)) from None
 
     def known(self) -> Iterator[Known]:
-        """List what earlier runs came to, by ascending position."""
         return fold(self._past(self._head.sequence))
 
     def write(self, entries: Sequence[JournalEvent]) -> None:
-        """
-        Write all of these, or none; when it returns they are on disk to stay.
-
-        Raises:
-            JournalError: They could not be written.
-        """
         before = self._head.sequence
         events = self._calls.events(entries, before)
         with self._failing():
@@ -174,12 +165,6 @@ class SqliteJournal:
         self._calls.written(entries, before)
 
     def finish(self, rows: int) -> None:
-        """
-        Note that a run came to the end of its source, and how many rows it had.
-
-        Raises:
-            JournalError: It could not be written.
-        """
         with self._failing():
             self._append(finished(rows, self._now()))
         self._over = True
@@ -250,7 +235,6 @@ class SqliteJournal:
             self.close()
 
     def close(self) -> None:
-        """Close the file; no call is under way any more."""
         if not self._over:
             self._over = True
             # Where it can't be written the moment of the next opening stands in for it.

@@ -16,6 +16,7 @@ from attrs import define, evolve, field
 from neto_async.journals.protocol import End, Intent, Journal, Known, RowState
 from neto_async.journals.writer import Errand, JournalWriter, Note, OutcomeSink
 from neto_async.outcomes import Added, Evidence, NotSent, Outcome, Rejected, Unknown
+from neto_async.sending.lanes import WriteAhead
 from neto_async.sending.records import PendingRecord
 from neto_async.wire import make_fingerprint
 
@@ -38,7 +39,7 @@ class _OpenCall:
     outcomes: list[Outcome] = field(factory=list)
 
 
-class WriteAheadLog:
+class WriteAheadLog(WriteAhead):
     """
     Have a run's calls and outcomes written; to the engine it is a `WriteAhead`.
 
@@ -126,7 +127,6 @@ class WriteAheadLog:
         self._doubted.add(index)
 
     async def intend(self, call: int, records: Sequence[PendingRecord]) -> bool:
-        """Write that a call is about to leave; False where that failed, and it must not."""
         rows = tuple([(pending.index, self._fingerprint(pending.fields)) for pending in records])
         # Before it is on disk: a loop that is torn down cancels whoever waits for that, and the end must follow.
         self._calls[call] = _OpenCall([index for index, _ in rows])
@@ -160,7 +160,6 @@ class WriteAheadLog:
         return _still_in_doubt(outcome)
 
     def ended(self, call: int) -> None:
-        """Have the end of a call written, and pass its outcomes on then."""
         open_call = self._calls.pop(call, None)
         if open_call is None:
             return
