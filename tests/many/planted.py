@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from neto_async.integrations import redis as redis_quota
@@ -46,7 +47,18 @@ def used_late() -> None:
     RedisQuota.may_leave = lambda self, place: True  # type: ignore[method-assign]
 
 
-PLANTED = {one.__name__: one for one in (no_fence, no_hold, freed_at_the_reply, used_late)}
+def clock_of_the_worker() -> None:
+    """Take the time of day of whoever asks for the server's."""
+    redis_quota.STEP = changed(redis_quota.STEP, "redis.call('TIME')", "{ARGV[#ARGV], 0}")
+    arguments = RedisQuota._arguments
+
+    def with_time(self: RedisQuota, *given: Any) -> list[str | int]:
+        return [*arguments(self, *given), f"{time.time():.6f}"]
+
+    RedisQuota._arguments = with_time  # type: ignore[method-assign]
+
+
+PLANTED = {one.__name__: one for one in (no_fence, no_hold, freed_at_the_reply, used_late, clock_of_the_worker)}
 
 
 def plant(name: str | None) -> None:

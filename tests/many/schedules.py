@@ -58,7 +58,11 @@ FAULTS = (
     "cut off from Redis",
     "cut off from PostgreSQL",
     "cut an importer off from PostgreSQL",
+    "set the clock of a worker",
 )
+
+CLOCKS = (0.0, -3600.0, -0.6, 0.6, 3600.0)
+"""Seconds by which a clock is ahead of the right time: an hour, and what is less than windows, leases and holds."""
 
 
 @frozen
@@ -72,6 +76,7 @@ class Fault:
         worker: Whom it happens to.
         lasts: Seconds until it is over.
         delivers: Whether a network that held bytes back delivers them at last, or drops them with the connection.
+        ahead: What a clock is set to, in seconds ahead of the right time. In the end it is set right.
     """
 
     at: float
@@ -79,6 +84,7 @@ class Fault:
     worker: int
     lasts: float
     delivers: bool
+    ahead: float = 0.0
 
 
 @frozen
@@ -105,6 +111,7 @@ def drawn(seed: int) -> Schedule:
             worker=draw.randrange(workers),
             lasts=draw.choice([0.2, 0.8, LEASE + 0.5, HOLD + 0.5]),
             delivers=draw.random() < 0.5,
+            ahead=draw.choice(CLOCKS[1:]),
         )
         for _ in range(draw.choice([2, 3, 5]))
     ]
@@ -126,9 +133,10 @@ class Process:
         """Give what it says next."""
         return await asyncio.to_thread(self._talk.recv)
 
-    def end(self) -> None:
-        """Tell it to end."""
-        self._talk.send(None)
+    def tell(self, what: float | None) -> None:
+        """Tell it something; None is to end."""
+        with suppress(OSError):  # it was killed
+            self._talk.send(what)
 
     async def ended(self) -> int | None:
         """Wait until it has ended, and give its code."""
@@ -212,6 +220,8 @@ class Account:
             "batch_size": draw.choice([5, 10, 20]),
             "concurrency": draw.choice([2, 4]),
             "patience": draw.choice([2.0, 30.0]),
+            "ahead": draw.choice(CLOCKS),
+            "started": draw.choice([0.0, 86400.0]),
             "planted": self.planted,
         }
         place.process = await asyncio.to_thread(Process, account_worker.main, given)
@@ -238,6 +248,8 @@ class Account:
                 await self.cut_off(place.links["postgres"], fault)
             case "cut an importer off from PostgreSQL":
                 await self.cut_off(self.importer.links["postgres"], fault)
+            case "set the clock of a worker":
+                await self.set_clock(place, fault)
             case _:
                 await self.restart(fault)
 
@@ -273,11 +285,17 @@ class Account:
         else:
             link.cut()
 
+    async def set_clock(self, place: Place, fault: Fault) -> None:
+        for ahead, lasts in ((fault.ahead, fault.lasts), (0.0, 0.0)):
+            if place.process is not None:
+                place.process.tell(ahead)
+            await asyncio.sleep(lasts)
+
     async def finish(self) -> None:
         """Let each process come to its end: no more single adds, and each import once to its end."""
         for place in self.places:
             assert place.process is not None
-            place.process.end()
+            place.process.tell(None)
         codes = [await place.process.ended() for place in self.places if place.process is not None]
         assert {0} == set(codes), "a process that broke"
 
@@ -309,7 +327,7 @@ async def play(
                     group.create_task(account.meet(fault))
                 group.create_task(asyncio.sleep(schedule.seconds))
             await account.finish()
-            store.end()
+            store.tell(None)
             return await store.heard(), account.reports
     finally:
         for place in account.places:

@@ -14,6 +14,7 @@ SHOWN_BY = {
     "no_hold": ("window", "empty Redis", 0.1, LEASE),
     "freed_at_the_reply": ("window", "kill a worker", 0.1, LEASE),
     "used_late": ("window", "suspend all but one", HOLD + 0.5, LONG_LEASE),
+    "clock_of_the_worker": ("window", "set the clock of a worker", LEASE + 0.5, LEASE),
 }
 """For each fault of `planted.py`: the law that it breaks, what shows it, its seconds, and the lease of journals."""
 
@@ -21,7 +22,8 @@ SHOWN_BY = {
 def showing(planted: str, seed: int) -> Schedule:
     """Give a schedule that has the same fault three times."""
     _, name, lasts, lease = SHOWN_BY[planted]
-    faults = [Fault(at=1.5 + (lasts + 1.5) * n, name=name, worker=n, lasts=lasts, delivers=True) for n in range(3)]
+    shown = {"name": name, "lasts": lasts, "delivers": True, "ahead": 0.6}
+    faults = [Fault(at=1.5 + (lasts + 1.5) * n, worker=n, **shown) for n in range(3)]
     return Schedule(seed, 5, {"import 0": 400}, 1.5 + 3 * (lasts + 1.5), tuple(faults), lease)
 
 
@@ -35,7 +37,7 @@ async def came_to(schedule: Schedule, postgres: Any, folder: Path, planted: str 
 @pytest.mark.parametrize("planted", SHOWN_BY)
 async def test_a_planted_fault_is_found(postgres: Any, tmp_path: Path, planted: str):
     """
-    Without the fence, the hold, the window after the end, or the age of a grant, a law is broken, and says which.
+    Without the fence, the hold, the window after the end, a grant's age, or the server's clock, a law is broken.
 
     How fast the machine is decides what a schedule meets, so it is played up to five times.
     """

@@ -26,7 +26,7 @@ async def test_what_holds_after_a_schedule(postgres: Any, tmp_path: Path, seed: 
     """
     No window at the store exceeds the quota, each reported outcome is true, nothing is added twice, nothing is lost.
 
-    Single adds and imports of several processes, which are killed and suspended, and cut off from servers that are
-    killed, restarted and emptied. What is in doubt is named.
+    Single adds and imports of several processes, which are killed and suspended, have their clocks set, and are cut off
+    from servers that are killed, restarted and emptied. What is in doubt is named.
     """
     record_property("came to", await came_to(seed, postgres, tmp_path))
