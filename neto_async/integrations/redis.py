@@ -13,8 +13,8 @@ when each comes free. One Lua script does every step, so a step is atomic. What 
                               counts: no call begins for one hold, after which nothing from before counts
     the server's clock is set each process compares it with its own clock in every answer; the same follows
 
-A grant may begin a little later than it is given, when a place is known to come free then. So one question and one
-report of an end are all that a call needs, and ends travel with the next question.
+A grant may begin a little later than it is given, when a place is known to come free then, and says when an import is
+to ask for its next call. So one question is all that most calls need: ends travel with the next one.
 
 May import: sending, settings, errors.
 """
@@ -77,7 +77,7 @@ DRIFT = 0.001
 MICRO = 1_000_000
 
 GRANTED = 1
-"""In an answer: the seconds beside it are those until the call may begin, and not those until the next question."""
+"""In an answer. Beside it are the seconds until the call may begin, and those until the next question is worth it."""
 
 STEP = """
 -- Times are microseconds on the server's clock. Lane 1 is single adds, lane 2 imports.
@@ -130,55 +130,63 @@ end
 
 local function wait(lane, until_then)
   redis.call('ZADD', overdue, until_then + grace, lane .. me)
-  return {2, math.max(math.ceil(until_then - now), 1000)}
+  return {0, 0, math.max(math.ceil(until_then - now), 1000)}
 end
 
-local function ask(lane)
-  local queue = KEYS[2 + lane]
-  if now < open then return wait(lane, math.min(open, now + closed_look)) end
+-- When the first in the queue of a lane can begin, and when this process can.
+local function turns(lane)
   local singles, imports = redis.call('ZCARD', KEYS[3]), redis.call('ZCARD', KEYS[4])
-  local rank = redis.call('ZRANK', queue, me)
+  local rank = redis.call('ZRANK', KEYS[2 + lane], me)
   -- Single adds leave what imports are owed; imports let single adds go first until they are owed a call.
-  local before = 0
-  if lane == 1 and imports > 0 then before = math.floor(owed / 3) end
-  if lane == 2 and owed < 3 then before = singles end
-  local first, mine = free_at(before + 1), free_at(before + 1 + rank)
+  local before, before_me = 0, 0
+  if lane == 1 and imports > 0 then before, before_me = math.floor(owed / 3), math.floor((owed + rank) / 3) end
+  if lane == 2 and owed < 3 then before, before_me = singles, singles end
+  local first, mine = free_at(before + 1), free_at(before_me + 1 + rank)
   if lane == 2 and due > 0 then
     local soonest = redis.call('ZRANGE', places, 1, 1, 'WITHSCORES')[2]
     local comes_free = math.min(soonest and tonumber(soonest) or due + window, due + window)
     first = math.max(first, due + spacing, due + (comes_free - due) / (math.max(limit - used, 0) + 1))
     mine = math.max(mine, first + rank * spacing)
   end
-  -- Where the calls under way decide, more is known once some have ended.
-  if mine >= now + window then return wait(lane, now + window / 4) end
-  if mine > now + ahead then return wait(lane, mine - ahead / 2) end
+  return first, mine
+end
+
+-- When to ask for such a turn. Where the calls under way decide, more is known once some have ended.
+local function ask_at(mine) return mine < now + window and mine - ahead / 2 or now + window / 4 end
+
+local function ask(lane)
+  local queue = KEYS[2 + lane]
+  if now < open then return wait(lane, math.min(open, now + closed_look)) end
+  local first, mine = turns(lane)
+  if mine > now + ahead then return wait(lane, ask_at(mine)) end
   local start = math.ceil(math.max(first, now))
   redis.call('ZADD', places, start + hold, tokens[lane])
   used = used + 1
   if lane == 1 then
     redis.call('ZREM', queue, me)
     redis.call('ZREM', overdue, lane .. me)
-    if owed < 3 or imports > 0 then owed = owed + 1 end
-  else
-    -- It stays in the queue, as its last: while its call begins it still counts as one that waits.
-    redis.call('ZADD', queue, now, me)
-    redis.call('ZADD', overdue, start + grace, lane .. me)
-    local late = start - due - spacing
-    due = start - (late < spacing and math.min(late, catch_up) or 0)
-    owed = math.max(0, owed - 3)
+    if owed < 3 or redis.call('ZCARD', KEYS[4]) > 0 then owed = owed + 1 end
+    return {1, start - now, 0}
   end
-  return {1, start - now}
+  local late = start - due - spacing
+  due = start - (late < spacing and math.min(late, catch_up) or 0)
+  owed = math.max(0, owed - 3)
+  -- It stays in the queue, as its last, until it asks for its next turn: when that comes is known already.
+  redis.call('ZADD', queue, now, me)
+  local _, next_turn = turns(lane)
+  local again = math.max(math.min(ask_at(next_turn), now + window / 4), now)
+  redis.call('ZADD', overdue, math.max(start, again) + grace, lane .. me)
+  return {1, start - now, math.ceil(again - now)}
 end
 
-local answers = {{0, 0}, {0, 0}}
+local singles, imports = {0, 0, 0}, {0, 0, 0}
 for lane = 1, 2 do
   if tokens[lane] ~= '' then redis.call('ZADD', KEYS[2 + lane], 'NX', now, me) end
 end
-for lane = 1, 2 do
-  if tokens[lane] ~= '' then answers[lane] = ask(lane) end
-end
+if tokens[1] ~= '' then singles = ask(1) end
+if tokens[2] ~= '' then imports = ask(2) end
 redis.call('HSET', state, 'paused', paused, 'due', due, 'owed', owed)
-return {now, -tonumber(gate), paused, used, answers[1][1], answers[1][2], answers[2][1], answers[2][2]}
+return {now, -tonumber(gate), paused, used, singles[1], singles[2], singles[3], imports[1], imports[2], imports[3]}
 """
 
 
@@ -517,8 +525,11 @@ class RedisQuota(Quota):
                 seconds,
                 extra={"neto_pause": seconds},
             )
-        for lane, given, wait in zip(asking, answers[::2], answers[1::2], strict=True):
-            if lane is not None and given == GRANTED:
+        for lane, given, wait, again in zip(asking, answers[::3], answers[1::3], answers[2::3], strict=True):
+            if lane is None:
+                continue
+            lane.ask_at = self._seen.answered_at + again / MICRO
+            if given == GRANTED:
                 opens = wait / MICRO
                 # Where the answer took a while, the call begins later than it could, and is late as early.
                 lane.grant = _Place(
@@ -528,8 +539,6 @@ class RedisQuota(Quota):
                     leave_by=asked_at + opens + self._leave_within,
                 )
                 lane.token, lane.wanted = self._new_token(), False
-            elif lane is not None:
-                lane.ask_at = self._seen.answered_at + wait / MICRO
         if self._paused or self._claim:
             self._give_back_all()
         if self._claim:

@@ -152,14 +152,14 @@ class Simulated:
             await self._look.set("now", f"{at:.6f}")
             answer = await self._step(keys=list(KEYS.values()), args=[*arguments, len(ended), *reported])
             self.steps += 1
-            given, wait = answer[6:8] if spaced else answer[4:6]
-            again = at + wait / micro
+            given, opens, again = answer[7:10] if spaced else answer[4:7]
+            begins = at + opens / micro
             if given == module.GRANTED:
-                self.begun.append((again, name))
-                under_way[name].append(again)
+                self.begun.append((begins, name))
+                under_way[name].append(begins)
                 await self._look.zrem(KEYS["places"], "next")
-                await self._look.zadd(KEYS["places"], {f"{name} {again}": (again + 130.0) * micro})
-            heapq.heappush(due, (again + 0.001, name))
+                await self._look.zadd(KEYS["places"], {f"{name} {begins}": (begins + 130.0) * micro})
+            heapq.heappush(due, (max(begins, at + again / micro) + 0.001, name))
 
 
 MORE = [
@@ -173,7 +173,7 @@ async def test_lanes_share_and_processes_take_turns(look, singles, imports):
     While all wait, the quota is used and never exceeded, and no lane and no process starves.
 
     Imports get a quarter of the calls at least, single adds all but a little more; no process of a lane gets much less
-    than another, though all ask at once; a call costs two questions at most.
+    than another, though all ask at once; a call costs two questions at most, and of imports alone hardly more than one.
     """
     limit = 200
     names = [f"singles {n}" for n in range(singles)] + [f"imports {n}" for n in range(imports)]
@@ -190,7 +190,7 @@ async def test_lanes_share_and_processes_take_turns(look, singles, imports):
     for lane in lanes:
         shares = [counted[name] for name in names if name.startswith(lane)]
         assert min(shares) >= 0.6 * max(shares), counted
-    assert account.steps <= 2.1 * len(account.begun)
+    assert account.steps <= (2.0 if singles else 1.1) * len(account.begun)
 
 
 async def test_a_single_add_goes_before_imports(member, look):
