@@ -35,6 +35,7 @@ def main() -> None:
             unmeasured[name] = f"needs {missing.name}, of the dependency group `bench`"
             continue
         for answer in answers:
+            unmeasured |= answer.left_out
             print(table_of(answer), end="\n\n", flush=True)
             tables.append(as_json(answer))
     targets = [target for table in tables for target in table["targets"]]

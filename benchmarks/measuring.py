@@ -57,12 +57,14 @@ class Answer:
         unit: Of all samples.
         samples: By candidate, one for each round, in the order of the rounds.
         targets: What is asked of them.
+        left_out: What this machine can't measure, each with the reason.
     """
 
     title: str
     unit: str
     samples: Mapping[str, Sequence[float]]
     targets: Sequence[Target] = field(default=())
+    left_out: Mapping[str, str] = field(factory=dict)
 
     def ratios(self, ours: str, peer: str | None) -> list[float]:
         """Divide each round's sample by the peer's of the same round."""

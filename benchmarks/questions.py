@@ -9,6 +9,7 @@ from benchmarks.measuring import Answer
 
 QUESTIONS = {
     "quota": "is the limit used up, and never passed?",
+    "shared_quota": "do many processes use one limit up, and what does it cost?",
     "encoding": "what does a body cost?",
     "replies": "what does an answer cost?",
     "imports": "what does a whole import cost?",
