@@ -33,7 +33,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import accumulate
@@ -109,6 +109,7 @@ class PostgresJournal(Journal):
         self._lease = timedelta(seconds=lease)
         self._accept_timeline = accept_timeline
         self._now = now
+        self._claimed = threading.Lock()  # held while one of the threads of this process has it open, or opens it
         self._lock = threading.RLock()  # of all below: the run's writer and the thread that renews share them
         self._database: Database | None = None
         self._closing = threading.Event()
@@ -142,11 +143,11 @@ class PostgresJournal(Journal):
             JournalInUseError: Another process holds its lease.
             ConfigurationError: It can't be used; the text says why and what to do.
         """
-        if self._database is not None:
-            raise JournalInUseError(f"this process is already using the journal {self._name}; wait for that run to end")
+        self._claim()
         try:
             self._begin(store)
         except CannotConnectError as error:
+            self.close()
             raise ConfigurationError(f"the journal {self._name} can't be used: {error}") from None
         except psycopg.Error as error:
             self.close()
@@ -234,7 +235,10 @@ class PostgresJournal(Journal):
             JournalInUseError: Another process holds its lease.
             ConfigurationError: It can't be used.
         """
-        with tables.opened(self._conninfo, self._schema) as database:
+        self._claim()
+        with ExitStack() as stack:
+            stack.callback(self._claimed.release)
+            database = stack.enter_context(tables.opened(self._conninfo, self._schema))
             row = self._free(database)
             if row is None:
                 yield False
@@ -268,8 +272,14 @@ class PostgresJournal(Journal):
                 self._run(tables.RELEASE)
             self._database.close()
             self._database = None
+        if self._claimed.locked():
+            self._claimed.release()
 
     # -- opening ------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        if not self._claimed.acquire(blocking=False):
+            raise JournalInUseError(f"this process is already using the journal {self._name}; wait for that run to end")
 
     def _begin(self, store: str) -> None:
         self._closing = threading.Event()

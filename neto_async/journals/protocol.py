@@ -175,7 +175,7 @@ class Journal(Protocol):
             store: The address of the store that rows are sent to.
 
         Raises:
-            JournalInUseError: Another run has it open; it may be tried again later.
+            JournalInUseError: Another run has it open; it may be tried again later. `close` is not called after this.
             ConfigurationError: It can't be used: it belongs to another store, it is no journal or a damaged one.
         """
 

@@ -18,6 +18,7 @@ import secrets
 import sqlite3
 import stat
 import struct
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -112,6 +113,7 @@ class SqliteJournal(Journal):
     def __init__(self, path: str | os.PathLike[str], *, now: Callable[[], datetime] = utcnow) -> None:
         self._path = Path(path)
         self._now = now
+        self._claimed = threading.Lock()  # held while one of the threads of this process has it open, or opens it
         self._connection: sqlite3.Connection | None = None
         _MADE.add(self)
         self._file: tuple[int, int] = (0, 0)  # device and inode of what was opened
@@ -139,19 +141,18 @@ class SqliteJournal(Journal):
         Raises:
             ConfigurationError: It can't be used; the text says why and what to do.
         """
-        if self._connection is not None:
-            raise self._in_use("this process is already")
+        self._claim()
         try:
             self._begin(store)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             self.close()
             raise self._unusable(error) from None
-        except ConfigurationError:
-            self.close()
-            raise
         except JournalError as error:
             self.close()
             raise ConfigurationError(str(error)) from None
+        except BaseException:
+            self.close()
+            raise
 
     def known(self) -> Iterator[Known]:
         return fold(self._past(self._head.sequence))
@@ -221,12 +222,14 @@ class SqliteJournal(Journal):
         What a crash left half written is taken back, as each opening of the file does.
 
         Raises:
+            JournalInUseError: This object has it open already, or another one.
             ConfigurationError: It can't be used.
         """
-        if not self._is_there() or not self._path.stat().st_size:
-            yield False
-            return
+        self._claim()
         try:
+            if not self._is_there() or not self._path.stat().st_size:
+                yield False
+                return
             self._connect(create=False)
             yield self._load() is not None
         except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -244,12 +247,18 @@ class SqliteJournal(Journal):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._claimed.locked():
+            self._claimed.release()
 
     def holds(self, path: Path) -> bool:
         """Say whether this journal has the file at a path open."""
         return self._connection is not None and self._path.resolve() == path.resolve()
 
     # -- opening ------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        if not self._claimed.acquire(blocking=False):
+            raise self._in_use("this process is already")
 
     def _is_there(self) -> bool:
         try:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from attrs import define
 
+from neto_async.errors import JournalInUseError
 from neto_async.journals.protocol import READ_AT_ONCE, End, Intent, Journal, JournalEvent, Known, RowState
 from neto_async.outcomes import Outcome
 
@@ -108,7 +109,12 @@ class JournalWriter:
             ConfigurationError: One of them can't be used.
         """
         if self._journal is not None:
-            self._journal.open(store)
+            try:
+                self._journal.open(store)
+            except JournalInUseError:
+                # It may be the very object that another run has open: its journal and sink are not ours to close.
+                self._journal = self._sink = None
+                raise
             if self._sink is not None:
                 # Before the sink opens, which may rewrite what it read.
                 self._complete(self._journal, self._sink.added_before(self._journal.identity))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 from attrs import frozen
@@ -89,11 +89,13 @@ async def reconcile_journal(
     settling: Any = journal
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(1, "neto_async settle")
+    to_close = ExitStack()
 
     def opened() -> JournalDoubts:
         if hasattr(settling, "summary"):
             settling.summary()  # raises where no import has begun with it; opening would make one
-        settling.open(engine.settings.store_url)
+        settling.open(engine.settings.store_url)  # where it raises it closes itself, or another run has it open
+        to_close.callback(settling.close)
         settling.settle(())
         return doubts_of(settling, source, zone=engine.settings.wire_timezone, marker=marker)
 
@@ -109,12 +111,12 @@ async def reconcile_journal(
                     found[verdict.doubt.row] = reconciled(verdict, doubts.outcomes[verdict.doubt.row])
                 switches.tell(len(found), len(doubts.outcomes))
     finally:
-        await complete_through_cancellation(lambda: loop.create_task(_close(settling, threads)))
+        await complete_through_cancellation(lambda: loop.create_task(_close(to_close, threads)))
     return _report(found)
 
 
-async def _close(journal: Journal, threads: ThreadPoolExecutor) -> None:
-    await asyncio.get_running_loop().run_in_executor(threads, journal.close)
+async def _close(to_close: ExitStack, threads: ThreadPoolExecutor) -> None:
+    await asyncio.get_running_loop().run_in_executor(threads, to_close.close)
     threads.shutdown(wait=False)
 
 

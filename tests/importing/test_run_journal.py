@@ -19,6 +19,7 @@ from neto_async import (
     ConfigurationError,
     CustomerLog,
     JournalError,
+    JournalInUseError,
     NotSent,
     Outcome,
 )
@@ -670,6 +671,22 @@ async def test_cancelled_while_opening(store: NetoSandbox, connect: Any, bring: 
             break
         except ConfigurationError as busy:  # the thread is still letting go
             assert "this process is already using" in str(busy)  # noqa: PT017
+
+
+async def test_a_second_run_takes_nothing_from_the_first(store: NetoSandbox, connect: Any, tmp_path: Path) -> None:
+    """Where the same objects are passed twice at once, the second run is refused, and the first one goes on."""
+    rows = notes(*(f"row {number}" for number in range(30)))
+    journal, sink = SqliteJournal(tmp_path / "journal"), Sink([])
+    neto = await connect(store, batch_size=5, max_concurrency=1)
+    async with neto.import_customer_logs(rows, journal=journal, reports=sink) as run:
+        outcomes = [await anext(run)]
+        with pytest.raises(JournalInUseError):
+            await neto.import_customer_logs(rows, journal=journal, reports=sink).__aenter__()
+        assert sink.complete is None
+        outcomes += [outcome async for outcome in run]
+
+    assert ["Added"] * 30 == names(outcomes)
+    assert (30, 30) == (store.log_count, SqliteJournal(tmp_path / "journal").summary().added)
 
 
 async def test_a_slow_caller_bounds_what_is_read(store: NetoSandbox, connect: Any, tmp_path: Path) -> None:

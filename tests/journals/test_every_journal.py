@@ -395,6 +395,41 @@ def test_one_journal_one_run(make: Any):
     assert [known(0, UNKNOWN)] == read(make)[2]
 
 
+@pytest.mark.parametrize("use", ["open", "reading"])
+def test_one_object_is_opened_once(make: Any, use: str):
+    """An object is taken from the first moment of its opening, so that another thread can't open it in between."""
+    refused = []
+
+    def now() -> Any:
+        with pytest.raises(JournalInUseError, match=r"this process is already using the journal import\.db") as error:
+            journal.open(STORE) if use == "open" else journal.reading().__enter__()
+        refused.append(error)
+        return at(0)
+
+    journal = make(now=now)
+    journal.open(STORE)
+    journal.write([intent(1, 0)])
+    journal.close()
+    assert len(refused) > 1
+    assert [known(0, UNKNOWN)] == read(make)[2]
+
+
+def test_an_opening_that_failed_lets_go(make: Any):
+    """Whatever was wrong the first time, the object can be opened again."""
+    moments = iter([RuntimeError("no time")])
+
+    def now() -> Any:
+        for error in moments:
+            raise error
+        return at(0)
+
+    journal = make(now=now)
+    with pytest.raises(RuntimeError, match="no time"):
+        journal.open(STORE)
+    journal.open(STORE)
+    journal.close()
+
+
 def test_nothing_is_done_with_a_closed_journal(make: Any):
     """A journal that is not open says so; closing it twice is nothing."""
     journal = opened(make)

@@ -249,6 +249,20 @@ async def test_a_cancelled_caller_leaves_the_journal_closed(path):
             thread.join()  # it has nothing more to do, and ends
 
 
+async def test_a_journal_object_that_a_run_has_open_stays_open(path):
+    """Settling is refused while the import goes on, and takes nothing from it."""
+    rows = rows_of(12)
+    journal = SqliteJournal(path)
+    async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
+        async with neto.import_customer_logs(rows, journal=journal) as run:
+            await anext(run)
+            with pytest.raises(JournalInUseError, match="this process is already using"):
+                await neto.reconcile(journal=journal, source=rows)
+            await run.finish()
+        assert 12 == run.progress.added
+    assert 12 == SqliteJournal(path).summary().added
+
+
 async def test_a_marker_tells_what_others_wrote_from_what_was_sent(path):
     """Somebody else has written the same texts: by their markers the rows are settled all the same, equal ones too."""
     rows = [{"username": "jsmith", "notes": "called"} for _ in range(12)]
