@@ -34,7 +34,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from itertools import accumulate
 from typing import Any, LiteralString
@@ -316,7 +316,8 @@ class PostgresJournal(Journal):
         return row
 
     def _create(self, database: Database, store: str) -> tables.Row:
-        identity, salt, created_at = secrets.token_hex(16), secrets.token_bytes(16), self._now()
+        identity, salt = secrets.token_hex(16), secrets.token_bytes(16)
+        created_at = self._now().astimezone(timezone.utc)  # in the zone in which `verify` writes it
         root = Head.root(identity, salt, store, created_at.isoformat())
         head = {"identity": identity, "salt": salt, "store": store, "created_at": created_at, "chain": root.checksum}
         database.run(tables.CREATE, name=self._name, **head)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -428,6 +429,16 @@ def test_an_opening_that_failed_lets_go(make: Any):
         journal.open(STORE)
     journal.open(STORE)
     journal.close()
+
+
+def test_a_clock_may_be_of_any_zone(make: Any):
+    """The clock that a journal is given shows another zone than UTC: the moments are the same."""
+    elsewhere = timezone(timedelta(hours=10))
+    for _ in range(2):
+        journal = opened(make, now=lambda: at(5).astimezone(elsewhere))
+        assert [] == list(journal.known())
+        journal.close()
+    assert at(5).replace(microsecond=0) == make().summary().created_at.replace(microsecond=0)
 
 
 def test_nothing_is_done_with_a_closed_journal(make: Any):
