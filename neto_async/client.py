@@ -267,7 +267,7 @@ class AsyncNetoClient:
         while repeat_after_doubt and isinstance(outcome, Unknown):
             if (seconds := give_up_at - self._engine.clock.monotonic()) <= 0:
                 break
-            outcome = await self._engine.outcome(self._engine.updates, update, context, seconds)
+            outcome = await self._engine.outcome(self._engine.updates, update, context, seconds, doubt=doubt)
         if isinstance(outcome, Updated):
             return outcome
         # What an earlier call may have done, no later answer takes back.

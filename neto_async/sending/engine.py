@@ -21,7 +21,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from neto_async.outcomes import Invalid, Outcome
+from neto_async.outcomes import Invalid, Outcome, Unknown
 from neto_async.results import Statistics
 from neto_async.sending.backpressure import Backpressure
 from neto_async.sending.calls import Calls
@@ -123,16 +123,31 @@ class Engine:
             return CLOSED
         return None if self._backpressure.takes_in(self.clock.monotonic()) else KEY_REFUSED
 
-    async def outcome(self, lane: SingleLane, record: Sendable, context: Any, give_up_after: float) -> Any:
-        """Submit what a caller waits for, and wait for what became of it."""
+    async def outcome(
+        self, lane: SingleLane, record: Sendable, context: Any, give_up_after: float, *, doubt: Unknown | None = None
+    ) -> Any:
+        """
+        Submit what a caller waits for, and wait for what became of it.
+
+        Args:
+            lane: Where it goes.
+            record: What to send.
+            context: The caller's own.
+            give_up_after: Seconds.
+            doubt: What became of it before; whoever is not the caller learns of both together.
+        """
         add = self.submit(lane, record, context, give_up_after)
+        add.doubt = doubt
         try:
             return await add.waiter
         except asyncio.CancelledError:
             self.withdraw(lane, add)
-            if add.waiter.done() and not add.waiter.cancelled() and lane.unawaited is not None:
-                # It was settled in the very turn in which its caller was cancelled.
-                lane.unawaited(add.waiter.result())
+            known = add.waiter.result() if add.waiter.done() and not add.waiter.cancelled() else None
+            if known is None and add not in self._settling.unsettled:
+                known = doubt  # withdrawn: only the earlier call counts
+            if known is not None and lane.unawaited is not None:
+                # It was settled in the very turn in which its caller was cancelled, or before.
+                lane.unawaited(add.in_all(known))
             raise
 
     def withdraw(self, lane: SingleLane, add: AwaitedRecord) -> None:

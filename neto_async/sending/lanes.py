@@ -198,12 +198,12 @@ class SingleLane(Lane):
         return [(add, stop) for add, stop in judged if stop is not None]
 
     def settle(self, records: Sequence[PendingRecord], outcomes: Sequence[Any]) -> None:
+        add: Any  # a single lane holds what callers wait for
         for add, outcome in zip(records, outcomes, strict=True):
-            waiter = add.waiter  # type: ignore[attr-defined]
-            if not waiter.done():
-                waiter.set_result(outcome)
+            if not add.waiter.done():
+                add.waiter.set_result(outcome)
             elif self.unawaited is not None:
-                self.unawaited(outcome)
+                self.unawaited(add.in_all(outcome))
 
 
 def _adds(part: BatchPart) -> list[AwaitedRecord]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import define, field, frozen
 
 from neto_async.models import CustomerLog, CustomerLogUpdate, StoredCustomer
-from neto_async.outcomes import Attempt
+from neto_async.outcomes import Attempt, Unknown, Updated
 from neto_async.wire import CustomerPage
 
 __all__ = ["AwaitedRecord", "Batch", "BatchPart", "PageRead", "PendingRecord", "Sendable"]
@@ -52,12 +52,18 @@ class AwaitedRecord(PendingRecord):
         give_up_at: Seconds on the clock.
         in_call: True while a call carries it.
         origin: What an observer of calls gave for it when it was submitted.
+        doubt: What became of the same update in an earlier call, where that may have been carried out.
     """
 
     waiter: asyncio.Future[Any]
     give_up_at: float
     in_call: bool = False
     origin: Any = field(default=None, repr=False)
+    doubt: Unknown | None = field(default=None, repr=False)
+
+    def in_all(self, outcome: Any) -> Any:
+        """Say what became of it in all its calls: what an earlier one may have done, no later refusal takes back."""
+        return outcome if self.doubt is None or isinstance(outcome, Updated) else self.doubt
 
 
 @frozen(kw_only=True)

@@ -130,6 +130,35 @@ async def test_a_cancelled_update_that_waits_never_leaves():
     assert waits.cancelled()
 
 
+@pytest.mark.parametrize("then", ["it waits", "refused", "updated"])
+async def test_a_cancelled_repeat_hides_no_earlier_doubt(then):
+    """Cancelled while the update goes again: a refusal, or its withdrawal, takes back nothing that was done before."""
+    seen = []
+    async with NetoSandbox() as store, client(store, max_concurrency=1, on_unawaited=seen.append) as neto:
+        log_id = (await neto.add_customer_log(CustomerLog(notes="a"))).log_id
+        first, last = asyncio.Event(), asyncio.Event()
+        refusal = faults.Refuse("no") if then == "refused" else None
+        store.faults.next(
+            faults.Late(until=first, then=faults.Reset(saves=True)), faults.Late(until=last, then=refusal)
+        )
+        update = asyncio.ensure_future(neto.update_customer_log(log_id, notes="one", repeat_after_doubt=True))
+        await store.until(lambda: store.call_count == 2)
+        if then == "it waits":
+            other = asyncio.ensure_future(neto.add_customer_log(CustomerLog(notes="b")))  # it goes first
+        first.set()
+        await store.until(lambda: store.call_count == 3)
+        waiting = neto.statistics().waiting_update
+        update.cancel()
+        last.set()
+        await neto.flush()
+        if then == "it waits":
+            await other
+        (log, *_) = store.logs
+
+    assert (then == "it waits", "one", True) == (waiting == 1, log.notes, update.cancelled())
+    assert [{"updated": "Updated"}.get(then, "Unknown")] == [type(outcome).__name__ for outcome in seen]
+
+
 async def test_a_read_whose_caller_was_cancelled_is_missed_by_nobody():
     """The answer to a read that nobody waits for is dropped, and not counted as an outcome without its caller."""
     seen = []
