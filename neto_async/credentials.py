@@ -130,12 +130,7 @@ class Login:
     base_path: str = ""
 
     def headers_with(self, key: SecretValue) -> Mapping[str, Secret]:
-        """
-        Give all headers with a key in the last one.
-
-        Raises:
-            ConfigurationError: No header can carry it.
-        """
+        """Give all headers with a key in the last one, or raise `ConfigurationError` where no header can carry it."""
         key = _header_value(self.name, key, in_one_piece=True)
         return {**self.headers, self.header: Secret(self.prefix + key.get_secret_value())}
 

@@ -94,7 +94,7 @@ class ClientSettings(TypedDict, total=False):
 
 
 def require_function(name: str, given: object, takes: str) -> None:
-    """Make sure that something is a plain function, or None."""
+    """Raise `ConfigurationError` unless something is a plain function, or None."""
     if inspect.iscoroutinefunction(given):
         raise ConfigurationError(f"{name} must be a plain function: it is called, and not awaited")
     if not (given is None or callable(given)):
@@ -102,7 +102,7 @@ def require_function(name: str, given: object, takes: str) -> None:
 
 
 def require_methods(name: str, given: object, methods: Iterable[str]) -> None:
-    """Make sure that something has some methods, or is None."""
+    """Raise `ConfigurationError` unless something has some methods, or is None."""
     lacking = [method for method in methods if not callable(getattr(given, method, None))]
     if given is not None and lacking:
         raise ConfigurationError(f"{name} lacks {', '.join(lacking)}, so it can't be used as one")

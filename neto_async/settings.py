@@ -199,23 +199,13 @@ def _require_count(name: str, value: object) -> None:
 
 
 def require_flag(name: str, value: object) -> None:
-    """
-    Check that a value is True or False: ``"false"`` of a file or the environment would count as true.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
+    """Raise `ConfigurationError` unless a value is True or False: ``"false"`` of a file would count as true."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False")
 
 
 def require_not_below_zero(name: str, value: object) -> None:
-    """
-    Check that a value is None or a finite number of at least 0.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
+    """Raise `ConfigurationError` unless a value is None or a finite number of at least 0."""
     if value is not None and (
         not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max
     ):
@@ -223,11 +213,6 @@ def require_not_below_zero(name: str, value: object) -> None:
 
 
 def require_positive(name: str, value: object, *, otherwise: str = "") -> None:
-    """
-    Check that a value is a finite number above 0.
-
-    Raises:
-        ConfigurationError: It is not; ``otherwise`` ends the sentence.
-    """
+    """Raise `ConfigurationError` unless a value is a finite number above 0; ``otherwise`` ends its sentence."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
         raise ConfigurationError(f"{name} must be a number above 0{otherwise}")

@@ -22,12 +22,7 @@ __all__ = ["holder_of", "prune_all", "show_all", "summary_in_json"]
 
 
 def show_all(database: DatabaseUrl, *, as_json: bool) -> None:
-    """
-    List the journals of a database.
-
-    Raises:
-        ConfigurationError: The database can't be used.
-    """
+    """List the journals of a database, or raise `ConfigurationError` where it can't be used."""
     counted = ((journal, _counted(evolve(database, name=journal.name))) for journal in _listed(database))
     if as_json:
         write_json({"journals": [_in_json(journal, counts) for journal, counts in counted]})
@@ -49,12 +44,7 @@ def holder_of(place: JournalPlace) -> str | None:
 
 
 def prune_all(database: DatabaseUrl, *, days: int, as_json: bool) -> None:
-    """
-    Delete journals that nobody needs any more, and say which.
-
-    Raises:
-        ConfigurationError: The database can't be used.
-    """
+    """Delete journals that nobody needs any more, and say which."""
     pruned: list[ListedJournal] = postgres().prune_journals(
         database.conninfo, older_than=timedelta(days=days), **_schema(database)
     )

@@ -106,12 +106,7 @@ def journal_place(_context: Any, _parameter: Any, value: str | None) -> JournalP
 
 
 def journal_at(place: JournalPlace) -> SqliteJournal | PostgresJournal:
-    """
-    Give the journal at a place.
-
-    Raises:
-        ConfigurationError: It has no name, or psycopg is missing.
-    """
+    """Give the journal at a place, or raise `ConfigurationError` where it has no name, or psycopg is missing."""
     if isinstance(place, Path):
         return SqliteJournal(place)
     if place.name is None:
@@ -127,12 +122,7 @@ def journal_at(place: JournalPlace) -> SqliteJournal | PostgresJournal:
 
 
 def postgres() -> Any:
-    """
-    Import what keeps journals in PostgreSQL.
-
-    Raises:
-        ConfigurationError: Its extra is missing.
-    """
+    """Import what keeps journals in PostgreSQL, or raise `ConfigurationError` where its extra is missing."""
     try:
         from neto_async.journals import postgres as module  # noqa: PLC0415 - most users need no database
     except ImportError as error:

@@ -70,12 +70,9 @@ def writing() -> Iterator[None]:
 
 class Output:
     """
-    Writes lines to standard output or standard error.
+    Writes lines to standard output or, where that is for a program, to standard error.
 
     All its methods raise `OutputError` where that is not possible.
-
-    Args:
-        stderr: Write to standard error: standard output is for a program.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
@@ -105,12 +102,7 @@ class Output:
 
 
 def write_json(value: dict[str, object]) -> None:
-    """
-    Write an object for a program, as one line of standard output.
-
-    Raises:
-        OutputError: That is not possible.
-    """
+    """Write an object for a program as one line of standard output, or raise `OutputError`."""
     with writing():
         print(escaped(json.dumps(value)), flush=True)
 

@@ -17,12 +17,7 @@ __all__ = ["make_sandbox", "serve"]
 
 
 def make_sandbox(**options: Any) -> NetoSandbox:
-    """
-    Make a sandbox.
-
-    Raises:
-        ConfigurationError: Its extra is not installed.
-    """
+    """Make a sandbox, or raise `ConfigurationError` where its extra is missing."""
     try:
         from neto_async.sandbox import NetoSandbox  # noqa: PLC0415 (an extra that an import into a store does not need)
     except ImportError as error:

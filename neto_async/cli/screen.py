@@ -76,20 +76,9 @@ class Screen(Output):
         every_fault: bool,
     ) -> None:
         """
-        Show what is going to be done.
+        Show what is going to be done: what is read, what goes where, and how many calls and seconds it takes.
 
-        Args:
-            file: What is read.
-            plan: What is in it.
-            store: Where the logs go.
-            journal: What will remember them.
-            marker: The form of what ends each note; None where nothing does.
-            earlier: What it remembers already.
-            left: Rows to send.
-            calls: Calls for them.
-            seconds: Time for them at the limit, None without one.
-            samples: Show them off a terminal too.
-            every_fault: List all invalid rows.
+        ``samples`` are shown off a terminal too where that is asked for, and with ``every_fault`` all invalid rows.
         """
         matched = [_matched(" | ".join(columns), VENDOR_NAMES[name]) for name, columns in plan.mapping.columns.items()]
         before = None if earlier is None else f"{remembered(earlier)}; {left:,} left to send"
@@ -210,14 +199,8 @@ class Screen(Output):
         """
         Say what became of the rows, and what to do next.
 
-        Args:
-            progress: How many have which fate.
-            reasons: Why rows were not sent or are in doubt, in sentences.
-            seconds: How long it took.
-            report: Where the reports are.
-            to_sandbox: It was a store on this machine.
-            error: What stopped the run.
-            again: The command that goes on, where a journal is kept.
+        ``reasons`` say in sentences why rows were not sent or are in doubt, ``error`` what stopped the run, and
+        ``again`` is the command that goes on, where a journal is kept.
         """
         self.say("", f"{counted(progress.finished, 'row')} in {counted(progress.calls, 'call')}, {seconds:.1f} s")
         self._counts(progress)

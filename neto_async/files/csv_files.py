@@ -122,12 +122,7 @@ def read_table(
 
 
 def table_rows(text: TextIO, table: Table, *, name: str) -> Iterator[Row]:
-    """
-    Yield the rows below the header, blank ones left out.
-
-    Raises:
-        SourceError: A line is too long to be one of a table.
-    """
+    """Yield the rows below the header, blank ones left out. A line too long for a table raises `SourceError`."""
     # The limit belongs to the whole process; it is only ever raised, and others may have raised it further.
     csv.field_size_limit(max(MAX_CELL, csv.field_size_limit()))
     lines = _Lines(text, name)
@@ -230,12 +225,7 @@ def _rows(lines: _Lines, table: Table) -> Iterator[Row | None]:
 
 
 def refuse_wide(columns: Collection[str], name: str) -> None:
-    """
-    Make sure that a table has no more columns than a person could have made.
-
-    Raises:
-        SourceError: It has.
-    """
+    """Raise `SourceError` where a table has more columns than a person could have made."""
     if len(columns) > MAX_COLUMNS:
         raise SourceError(
             f"{name}: {len(columns):,} columns, and a file may have {MAX_COLUMNS:,}; leave out the others"

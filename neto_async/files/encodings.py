@@ -91,10 +91,7 @@ def open_text(file: BinaryIO, encoding: Encoding, *, reading: threading.Lock | N
     """
     Read a file from its first character on, line endings as they are. Closing the text leaves the file open.
 
-    Args:
-        file: Open for reading bytes, and seekable; others may read it as well in between.
-        encoding: How its bytes become text.
-        reading: Held while bytes are read, where others may do so in other threads.
+    ``reading`` is held while bytes are read, where others may do so in other threads.
     """
     borrowed = _Borrowed(file, len(encoding.mark), reading or threading.Lock())
     return io.TextIOWrapper(borrowed, encoding=encoding.codec, errors="strict", newline="")

@@ -40,12 +40,7 @@ def unpacked(file: BinaryIO, *, name: str, member: str | None = None) -> BinaryI
 
 
 def refuse_bomb(unpacked_bytes: int, packed_bytes: int, *, name: str) -> None:
-    """
-    Make sure that a file was not packed in order to fill the reader's time and memory.
-
-    Raises:
-        SourceError: It is long, and packed better than any table of text.
-    """
+    """Raise `SourceError` where a file is long, and packed better than any table of text, to fill time and memory."""
     if unpacked_bytes > MAX_FREELY and unpacked_bytes > MAX_RATIO * packed_bytes:
         raise SourceError(
             f"{name}: it holds more than {MAX_RATIO} times its packed size, which no table does; unpack it and look "

@@ -54,12 +54,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Decimal, pars
 
 
 def line_rows(text: TextIO, *, name: str) -> Iterator[Row]:
-    """
-    Yield one row for each line that is not blank.
-
-    Raises:
-        SourceError: A line is too long to be one object.
-    """
+    """Yield one row for each line that is not blank. A line too long for one object raises `SourceError`."""
     number = 0
     while line := text.readline(MAX_LINE):
         number += 1
@@ -100,12 +95,7 @@ def _with_inner(found: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]
 
 
 def refuse_array(text: TextIO, *, name: str) -> None:
-    """
-    Make sure that a file of JSON Lines is not one array, of whose lines some could be objects.
-
-    Raises:
-        SourceError: It is.
-    """
+    """Raise `SourceError` where a file of JSON Lines is one array, of whose lines some could be objects."""
     if _Document(text, name).follows("["):
         raise SourceError(f"{name}: this is a JSON array, not JSON Lines: --input-format json reads it")
 

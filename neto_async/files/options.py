@@ -69,12 +69,7 @@ CELL_OPTIONS = {
 
 
 def checked_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Check values against the tables; leave out what is None.
-
-    Raises:
-        ConfigurationError: Nothing is called so, or it can't have this value.
-    """
+    """Check values against the tables, or raise `ConfigurationError`; leave out what is None."""
     known = {**FILE_OPTIONS, **CELL_OPTIONS}
     for name, value in given.items():
         option = known[name]

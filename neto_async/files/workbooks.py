@@ -230,8 +230,7 @@ class _Workbook:
     """
     A workbook's package and what its sheets share.
 
-    Attributes:
-        sheets: For each worksheet its name, its part of the package, and whether it is hidden.
+    ``sheets`` has for each worksheet its name, its part of the package, and whether it is hidden.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:

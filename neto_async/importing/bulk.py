@@ -20,12 +20,7 @@ __all__ = ["BulkAdd"]
 
 
 class BulkAdd(ImportRun):
-    """
-    A run that gathers its outcomes.
-
-    Attributes:
-        ended: Done when the report is made, or can't be made any more.
-    """
+    """A run that gathers its outcomes; ``ended`` is done when the report is made, or can't be made any more."""
 
     def __init__(self, engine: Engine, logs: Iterable[Any] | AsyncIterable[Any]) -> None:
         super().__init__(engine, logs, drain_source=True)
@@ -37,12 +32,7 @@ class BulkAdd(ImportRun):
         return self._reader is asyncio.current_task()
 
     async def report(self) -> BulkReport:
-        """
-        Add all records and report what became of each.
-
-        Raises:
-            BulkSourceError: The source raised; the error has the report.
-        """
+        """Add all records and report what became of each; where the source raised, `BulkSourceError` has the report."""
         outcomes: list[Outcome] = []
         try:
             async with self:

@@ -74,12 +74,7 @@ def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
 
 
 def read_item(item: object) -> tuple[CustomerLog | None, object, Any, tuple[str, ...]]:
-    """
-    Read what a source yielded.
-
-    Returns:
-        The log, or None; the record as it was given; its context; what is wrong, where there is no log.
-    """
+    """Read what a source yielded: a log or None, the record as it was given, its context, and what is wrong."""
     record: object
     if isinstance(item, Item):
         record, context = item.record, item.context
@@ -103,12 +98,7 @@ def read_item(item: object) -> tuple[CustomerLog | None, object, Any, tuple[str,
 
 
 def require_source(source: object) -> None:
-    """
-    Check that a source is an iterable or asynchronous iterable that can mean logs.
-
-    Raises:
-        TypeError: It is not; the text says what to give instead.
-    """
+    """Raise `TypeError` where a source is no iterable that can mean logs; the text says what to give instead."""
     kind = type(source).__name__
     if isinstance(source, Mapping | CustomerLog | Item | InvalidRecordError):
         raise TypeError(f"the source is one log ({kind}), and must be an iterable of logs: wrap it in a list, [log]")

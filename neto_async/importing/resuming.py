@@ -100,10 +100,9 @@ class EarlierRuns:
 
     def check_end(self, rows: int) -> None:
         """
-        Look whether the source ended too early for what was learnt, and forget that.
+        Forget what was learnt of records behind the source's end.
 
-        Raises:
-            ConfigurationError: An earlier run added records behind its end, or may have.
+        An earlier run that added one of them, or may have, raises `ConfigurationError`.
         """
         while self._known:
             known = self._known.popleft()

@@ -161,9 +161,7 @@ def problem_for(error: NetoError, *, show_messages: bool = False) -> Problem:
     """
     Give the answer that reports an error, and log those that are not the request's own fault.
 
-    Args:
-        error: What `AsyncNetoClient` raised.
-        show_messages: Add Neto's own messages to the answer for a refused log. They echo what was sent.
+    ``show_messages`` adds Neto's own messages to the answer for a refused log. They echo what was sent.
     """
     row = next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
     if row.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -248,9 +248,8 @@ def calls_of(
     """
     List calls with the moments that are known of them.
 
-    Args:
-        openings: Number and body of each event that says when a run began or ended, in order. All are held in memory.
-        page_after: Gives the next calls after the intent of a number: number and body of the intent and of the end.
+    ``openings`` has number and body of each event that says when a run began or ended, in order, all held in memory.
+    ``page_after`` gives the next calls after the intent of a number: number and body of the intent and of the end.
     """
     moments = [(number, _EPOCH + timedelta(microseconds=_MOMENT.unpack(body)[0])) for number, body in openings if body]
     last = 0

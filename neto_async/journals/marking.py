@@ -25,12 +25,7 @@ PLACE = "{}"
 
 
 def checked_form(form: object) -> str:
-    """
-    Give the form of a marker.
-
-    Raises:
-        ConfigurationError: It is no text with one place for a token, or no log can carry it.
-    """
+    """Give a marker's form; `ConfigurationError` where it has not one place for a token, or no log can carry it."""
     if not isinstance(form, str) or form.count(PLACE) != 1 or UNCARRIABLE.search(form):
         raise ConfigurationError('marker must be a text with one {} for its token, such as " [#{}]"')
     return form
@@ -38,13 +33,7 @@ def checked_form(form: object) -> str:
 
 @define
 class Marking:
-    """
-    Marks records of one import.
-
-    Args:
-        form: Of the marker.
-        salt: The journal's, as its fingerprints have it.
-    """
+    """Marks records of one import, by the form of a marker and the journal's salt."""
 
     _form: str
     _salt: bytes = field(repr=False)

@@ -435,11 +435,9 @@ class PostgresJournal(Journal):
 
     def _append(self, events_after: Callable[[int], list[Event]], *, late: bool = False) -> int:
         """
-        Write events, and give the number of the event before them.
+        Write events, which are made from the number of the event before them, and give that number.
 
-        Args:
-            events_after: Makes them, from that number.
-            late: They are written even if another process has taken over.
+        Where ``late``, they are written even if another process has taken over.
         """
         try:
             with self._lock:

@@ -324,8 +324,7 @@ class Database:
         """
         Make the tables, or bring them to this version's form; others wait meanwhile.
 
-        Raises:
-            ConfigurationError: A later version made them.
+        Those of a later version raise `ConfigurationError`.
         """
         form = self._form()
         if form < len(FORMS):
@@ -341,12 +340,7 @@ class Database:
         self._check(form)
 
     def found(self, name: str) -> Row | None:
-        """
-        Give a journal; None where there is none, or no tables yet.
-
-        Raises:
-            ConfigurationError: A later version made the tables.
-        """
+        """Give a journal; None where there is none, or no tables yet. A later version's raise `ConfigurationError`."""
         form = self._form()
         self._check(form)
         return self.look(name) if form else None
@@ -375,12 +369,7 @@ class Database:
 
 
 def connected_to(conninfo: Secret, schema: str) -> Database:
-    """
-    Connect to a database.
-
-    Raises:
-        CannotConnectError: That failed.
-    """
+    """Connect to a database, or raise `CannotConnectError`."""
     try:
         connection = psycopg.connect(**_parameters(conninfo), autocommit=True, prepare_threshold=None)
     except psycopg.ProgrammingError:
@@ -414,12 +403,7 @@ def said_by(error: psycopg.Error) -> str:
 
 @contextmanager
 def opened(conninfo: Secret, schema: str) -> Iterator[Database]:
-    """
-    Connect to a database for a while.
-
-    Raises:
-        ConfigurationError: It can't be used.
-    """
+    """Connect to a database for a while; what fails raises `ConfigurationError`."""
     try:
         database = connected_to(conninfo, schema)
     except CannotConnectError as error:
@@ -439,12 +423,7 @@ Read: TypeAlias = Callable[..., list[tuple[Any, ...]]]
 
 
 def verify(read: Read, row: Row, name: str, last: Head) -> None:
-    """
-    Check the chain of events from its root to the head.
-
-    Raises:
-        ConfigurationError: The journal is damaged.
-    """
+    """Check the chain of events from its root to the head, or raise `ConfigurationError` where it is damaged."""
     head = Head.root(row.identity, row.salt, row.store, row.created_at.astimezone(timezone.utc).isoformat())
     sound = True
     while page := read(EVENTS, id=row.id, after=head.sequence, last=last.sequence, limit=EVENTS_AT_ONCE):
@@ -475,12 +454,7 @@ def calls_of_journal(read: Read, journal: int, last: int) -> Iterator[JournalCal
 
 
 def summary_of(database: Database, name: str) -> JournalSummary:
-    """
-    Count what a journal knows.
-
-    Raises:
-        ConfigurationError: There is none, or it is damaged.
-    """
+    """Count what a journal knows; `ConfigurationError` where there is none, or it is damaged."""
     row = database.look(name)
     if row is None:
         raise ConfigurationError(f"there is no journal {name}")

@@ -102,12 +102,7 @@ class JournalWriter:
     # -- errands --------------------------------------------------------------------------------------------------
 
     def open(self, store: str) -> None:
-        """
-        Open journal and sink.
-
-        Raises:
-            ConfigurationError: One of them can't be used.
-        """
+        """Open journal and sink, or raise `ConfigurationError` where one of them can't be used."""
         if self._journal is not None:
             try:
                 self._journal.open(store)

@@ -420,8 +420,7 @@ def field_named(name: str) -> str:
     """
     Give our name of a field from the vendor's or ours, in any case, with blanks, hyphens or underscores.
 
-    Raises:
-        ConfigurationError: There is no such field.
+    Any other name raises `ConfigurationError`.
     """
     known = FIELDS.get(folded(name))
     if known is None:

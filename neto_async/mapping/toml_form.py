@@ -24,12 +24,7 @@ _KEYS = ("columns", "words", "timezone", "date_formats", *CELL_OPTIONS, "file")
 
 
 def mapping_in(text: str, *, name: str) -> dict[str, Any]:
-    """
-    Read the values of a mapping.
-
-    Raises:
-        ConfigurationError: It is not TOML, holds an unknown key, or a value of the wrong kind.
-    """
+    """Read the values of a mapping; see `ColumnMapping.loads`."""
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -82,12 +77,7 @@ def toml_of(
     cells: Mapping[str, Any],
     file: Mapping[str, Any],
 ) -> str:
-    """
-    Write the values of a mapping, fields under the names given.
-
-    Raises:
-        ConfigurationError: The time zone has no name, or a text is one that TOML can't hold.
-    """
+    """Write the values of a mapping, fields under the names given; see `ColumnMapping.to_toml`."""
     top = []
     if timezone is not None:
         top.append(f"timezone = {_text(_zone_name(timezone))}")

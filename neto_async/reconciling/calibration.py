@@ -52,9 +52,7 @@ class Text:
     """
     Notes, as they were sent or as they came back.
 
-    Attributes:
-        notes: The text.
-        words: What is left of it whatever a store does: ASCII letters and digits outside of tags, in lower case.
+    ``words`` is what is left whatever a store does: ASCII letters and digits outside of tags, in lower case.
     """
 
     notes: str = field(repr=False)

@@ -15,13 +15,7 @@ __all__ = ["is_foreign"]
 
 
 def is_foreign(headers: Mapping[str, str], own_name: str) -> bool:
-    """
-    Say whether a request may come from another site's page.
-
-    Args:
-        headers: The request's, looked up in any case.
-        own_name: The name or address that the sandbox listens on.
-    """
+    """Say whether a request to a sandbox that listens on this name may come from another site's page."""
     host, origin = headers.get("Host", "").lower(), headers.get("Origin")
     return not _is_ours(host, own_name.lower()) or (origin is not None and _place(origin) != host)
 

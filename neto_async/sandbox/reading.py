@@ -105,24 +105,14 @@ def format_asked_for(accept: str) -> Format:
 
 
 def read_records(body: bytes, wire_format: Format, action: str = "AddCustomerLog") -> tuple[Record, ...]:
-    """
-    Read the logs of a body, in their order.
-
-    Raises:
-        BodyError: The body is not of this format, or not a call of this action.
-    """
+    """Read the logs of a body, in their order; `BodyError` where it is not of this format, or of this action."""
     if wire_format == "json":
         return _json_records(_parse_json(body))
     return _xml_records(_parse_xml(body), action)
 
 
 def read_query(body: bytes, wire_format: Format) -> Query:
-    """
-    Read what a GetCustomer call asks for.
-
-    Raises:
-        BodyError: The body is not of this format, or not a GetCustomer call that the sandbox can answer.
-    """
+    """Read what a GetCustomer call asks for; `BodyError` where it is none that the sandbox can answer."""
     filters = _json_filters(_parse_json(body)) if wire_format == "json" else _xml_filters(_parse_xml(body))
     if unknown := set(filters) - set(_FILTERS):
         raise BodyError(wire_format, f"the sandbox has no filter {min(unknown)}")

@@ -23,13 +23,7 @@ __all__ = ["Answer", "Message", "ReplyShape", "print_answer"]
 
 @frozen(kw_only=True)
 class Message:
-    """
-    One of Neto's messages.
-
-    Attributes:
-        text: The vendor's Message.
-        description: The vendor's Description, which only errors have.
-    """
+    """One of Neto's messages: the vendor's Message, and the Description that only errors have."""
 
     text: str = field(repr=False)
     description: str | None = field(default=None, repr=False)

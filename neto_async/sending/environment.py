@@ -61,12 +61,7 @@ def certificates_variable() -> str | None:
 
 
 def check_certificates() -> None:
-    """
-    Check that what SSL_CERT_FILE or SSL_CERT_DIR names is there.
-
-    Raises:
-        ConfigurationError: It is not; the text names the variable.
-    """
+    """Raise `ConfigurationError` where what SSL_CERT_FILE or SSL_CERT_DIR names is not there."""
     name = certificates_variable()
     if name is None:
         return

@@ -55,12 +55,7 @@ class OutgoingBody:
         yield self.content
 
     def require_leave(self) -> None:
-        """
-        Look whether the call may leave.
-
-        Raises:
-            RuntimeError: Not any more.
-        """
+        """Raise `RuntimeError` where the call may not leave any more."""
         if not self.may_leave():
             self.lapsed = True
             msg = "the call's place in the quota, or its journal's lease, has lapsed"
@@ -69,12 +64,7 @@ class OutgoingBody:
 
 @frozen(kw_only=True)
 class HttpReply:
-    """
-    A whole answer.
-
-    Attributes:
-        body: Its bytes as they came, still under their Content-Encoding.
-    """
+    """A whole answer; its body is still under its Content-Encoding."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

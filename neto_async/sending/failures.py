@@ -14,13 +14,9 @@ __all__ = ["failure_of"]
 
 def failure_of(error: BaseException, status: int | None = None) -> Failure:
     """
-    Describe an error of an HTTP library.
+    Describe an error of an HTTP library, by what it was raised from too.
 
     Only classes and error numbers are looked at: a text can hold a key or a password.
-
-    Args:
-        error: The error; what it was raised from counts as well.
-        status: HTTP status, where one had arrived.
     """
     chain = list(_chain(error))
     for kind, permanent, fits in _KINDS:

@@ -275,13 +275,7 @@ They stay after the last client, whose places come free later.
 
 
 def quota_for(requests_per_minute: float | None, *, store_url: str | None = None) -> Quota:
-    """
-    Make the quota of a client.
-
-    Args:
-        requests_per_minute: N; None for no limit.
-        store_url: Shares the calls of all clients of this store in this process; None shares nothing.
-    """
+    """Make the quota of a client; the clients of one store in this process share their calls, those of None none."""
     if requests_per_minute is None:
         return Unlimited()
     if store_url is None:

@@ -68,12 +68,7 @@ class AwaitedRecord(PendingRecord):
 
 @frozen(kw_only=True)
 class PageRead:
-    """
-    What became of a request for a page of customers that was answered.
-
-    Attributes:
-        customers: What the store gave back, in its order.
-    """
+    """The customers that the store gave back on one page, in its order."""
 
     index: int
     record: CustomerPage = field(repr=False)

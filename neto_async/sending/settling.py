@@ -23,12 +23,7 @@ __all__ = ["Settling", "Unawaited"]
 
 
 class Unawaited:
-    """
-    Outcomes that no caller will see: counted, logged without their contents, and passed on.
-
-    Args:
-        pass_on: Called with each of them; None where nobody asked for it.
-    """
+    """Outcomes that no caller will see: counted, logged without their contents, and passed on to who asked for it."""
 
     def __init__(self, pass_on: Callable[[Outcome], object] | None) -> None:
         self._pass_on = pass_on

@@ -26,15 +26,7 @@ MARGIN = 0.95
 
 @define(eq=False)
 class Sizes:
-    """
-    What bodies took.
-
-    Args:
-        limit: Bytes of a body, at most.
-
-    Attributes:
-        limit: Lowered when the store finds a body too large.
-    """
+    """What bodies took; ``limit``, in bytes, is lowered when the store finds a body too large."""
 
     limit: int
     _bytes_a_character: float | None = field(init=False, default=None)  # of the last body, once one was too long
@@ -51,11 +43,9 @@ class Sizes:
 
     def cut(self, records: Sequence[CustomerLog], size: int | None) -> int:
         """
-        Say how many of the first records to keep, less than all, where the body of all was too long.
+        Say how many of the first records, of at least two, to keep: less than all, as the body of all was too long.
 
-        Args:
-            records: At least two.
-            size: Bytes of their body; None where it could not be made.
+        ``size`` are the bytes of that body; None where it could not be made.
         """
         if size is None:
             return len(records) // 2

@@ -87,12 +87,7 @@ class Limits:
 
 @define(eq=False, kw_only=True)
 class RunLimits(Limits):
-    """
-    What a run allows. It holds the counts that decide it.
-
-    Attributes:
-        max_rejected: Rejected records after which the run stops, None for no such limit.
-    """
+    """What a run allows, and the counts that decide it; ``max_rejected`` is None for no such limit."""
 
     max_rejected: int | None = None
     _doubtful_since: float | None = None  # when calls began to end in doubt, in seconds on the clock

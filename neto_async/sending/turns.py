@@ -21,13 +21,7 @@ ADDS_TO_ANOTHER = 3
 
 @define(eq=False)
 class Turns:
-    """
-    The lanes, in the order in which they are served.
-
-    Attributes:
-        singles: The lanes of what callers wait for, single adds first.
-        runs: Those of bulk adds and imports.
-    """
+    """The lanes in the order in which they are served: single ones, adds first, and those of bulk adds and imports."""
 
     singles: tuple[SingleLane, ...]
     runs: list[ImportLane] = field(factory=list)

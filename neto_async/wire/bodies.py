@@ -98,8 +98,7 @@ def branches_in(document: dict[str, Any]) -> list[Any]:
     """
     List every object and every list in a document, level by level, the document first.
 
-    Raises:
-        UnreadableError: It nests too deeply. Nothing may walk through it by recursion before this is known.
+    One that nests too deeply raises `UnreadableError`. Nothing may walk through it by recursion before this is known.
     """
     branches: list[Any] = []
     level: list[Any] = [document]
@@ -272,9 +271,8 @@ def _refuse_what_no_reply_has(document: bytes) -> None:
     """
     Look through a document before anything is built from it.
 
-    Raises:
-        UnreadableError: It declares entities or a document type, nests too deeply, or hides an id in an attribute,
-            which the reading of elements would pass over.
+    Raise `UnreadableError` where it declares entities or a document type, nests too deeply, or hides an id in an
+    attribute, which the reading of elements would pass over.
     """
     depth = 0
 

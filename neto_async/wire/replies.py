@@ -68,14 +68,7 @@ _SEVERITY_WORDS = {
 
 @frozen(kw_only=True)
 class Message:
-    """
-    One of Neto's messages. It may echo what a customer wrote.
-
-    Attributes:
-        text: Its Message, or the whole of a bare string.
-        description: Its Description.
-        severity: Error or warning.
-    """
+    """One of Neto's messages. Its text, the whole of a bare string, may echo what a customer wrote."""
 
     text: str = field(repr=False)
     description: str = field(default="", repr=False)
