@@ -119,7 +119,6 @@ __all__ = [
     "use_clock",
 ]
 
-
 _LAZY = {
     "neto_async.blocking": ("BlockingNetoClient",),
     "neto_async.client": ("AsyncNetoClient",),

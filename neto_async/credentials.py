@@ -58,7 +58,6 @@ Key: TypeAlias = str | SecretValue
 KeySource: TypeAlias = Key | Callable[[], Key | Awaitable[Key]]
 """A key, or a function, plain or async, that gives the one that is valid now."""
 
-
 HeldSource: TypeAlias = SecretValue | Callable[[], Key | Awaitable[Key]]
 """The same with a key wrapped."""
 

@@ -76,14 +76,7 @@ class NetoError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own way calls __init__ with args alone and would lose keyword-only attributes.
-        return (_restore, (type(self), self.args, self.__dict__.copy()))
-
-
-def _restore(kind: type[NetoError], args: tuple[Any, ...], state: dict[str, Any]) -> NetoError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        return (type(self).__new__, (type(self), *self.args), self.__dict__)
 
 
 class ConfigurationError(NetoError):

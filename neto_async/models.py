@@ -54,7 +54,6 @@ _EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
 _LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
 """A day inside what datetime can hold, so that every conversion between zones stays inside it too."""
 
-
 T = TypeVar("T")
 
 

@@ -30,7 +30,6 @@ __all__ = [
     "error_for",
 ]
 
-
 O = TypeVar("O")  # noqa: E741 - an outcome
 
 

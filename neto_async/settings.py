@@ -32,7 +32,6 @@ __all__ = [
 API_PATH = "/do/WS/NetoAPI"
 """Path of the one endpoint that every store has (AddCustomerLog page, developers.maropost.com, read 2026-11)."""
 
-
 SETTLE_AFTER = 600.0
 """Seconds after which a call is taken to be over at the store. How long one can last there is not known of Neto."""
 

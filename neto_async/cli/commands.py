@@ -166,14 +166,9 @@ _reading_options = together(
         type=click.Choice(["csv", "jsonl", "json", "xlsx"]),
         help="File format (default: from the extension).",
     ),
-    option(READING, "--encoding", help="Encoding (default: detected)."),
-    option(READING, "--delimiter", help="Cell delimiter (default: from the header)."),
-    option(READING, "--sheet", help="Sheet of a workbook (default: the first that is not hidden)."),
-    *(
-        _of_table(said)
-        for name, said in {**FILE_OPTIONS, **CELL_OPTIONS}.items()
-        if name not in {"file_format", "encoding", "delimiter", "sheet"}  # which stand above
-    ),
+    # The first of the table is the one above, under another name.
+    *map(_of_table, [*FILE_OPTIONS.values()][1:]),
+    *map(_of_table, CELL_OPTIONS.values()),
 )
 _wire_format_option = option(
     SENDING,

@@ -27,7 +27,6 @@ REPORT_PREFIX = "neto_"
 
 RAW_COLUMN = "neto_raw"  # the column in which a report keeps the text of a row that could not be read as cells
 
-
 _SPREADSHEET_ERRORS = {
     *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA", "#SPILL!", "#CALC!"),
     *("#FIELD!", "#BLOCKED!", "#CONNECT!", "#UNKNOWN!", "#BUSY!", "#PYTHON!", "#EXTERNAL!", "#ERROR!"),

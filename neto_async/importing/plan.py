@@ -41,7 +41,6 @@ LONGEST_NAME = 50
 CHUNK = 256
 """Rows read in one go in a thread: a few milliseconds of work."""
 
-
 _REPORTED = {
     "Added": (
         "was added already, and can't be deleted through the API if it is added twice. Import the file it came from, "
@@ -145,12 +144,6 @@ def make_plan(file: RowFile, mapping: ColumnMapping, *, import_unknown: bool) ->
     return plan
 
 
-def _count_word(counts: dict[str, int], word: str) -> None:
-    word = word.strip()[:50]
-    if word in counts or len(counts) < MAX_WORDS:
-        counts[word] = counts.get(word, 0) + 1
-
-
 @frozen(kw_only=True)
 class LogSource:
     """
@@ -215,7 +208,9 @@ def _keep_fault(plan: Plan, row: Row, error: InvalidRecordError, *, in_lines: bo
         here, where = f"line {row.line}", f"line {row.line}" if in_lines else f"row {plan.rows}"
         plan.faults.append(tuple(f"{where}{fault.removeprefix(here)}" for fault in error.errors))
     if any("status: must be one of" in fault for fault in error.errors):
-        _count_word(plan.unknown_status, plan.mapping.text_in(row, "status"))
+        counts, word = plan.unknown_status, plan.mapping.text_in(row, "status").strip()[:50]
+        if word in counts or len(counts) < MAX_WORDS:
+            counts[word] = counts.get(word, 0) + 1
 
 
 def _refuse_reported(row: Row, name: str, *, import_unknown: bool) -> None:

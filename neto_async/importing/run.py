@@ -295,7 +295,8 @@ class ImportRun(AsyncIterator[Outcome]):
         try:
             if await self._take_all():
                 while self._earlier_runs is not None:
-                    self._look_behind(self._earlier_runs)
+                    with self._stopping_where_changed():
+                        self._earlier_runs.check_end(self._taken)
                     await self._learn(self._earlier_runs)
                 self._finished = True
         except asyncio.CancelledError as error:
@@ -391,17 +392,13 @@ class ImportRun(AsyncIterator[Outcome]):
             await asyncio.sleep(0)
         return not self._leaving and (self._lane.stop is None or self._drain_source)
 
-    def _look_back(self, resumption: EarlierRuns, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
+    def _look_back(self, earlier: EarlierRuns, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
         """Give the outcome that a record has already: see `EarlierRuns.look`."""
         with self._stopping_where_changed():
-            found = resumption.look(index, log, context)
-        if resumption.in_place:
+            found = earlier.look(index, log, context)
+        if earlier.in_place:
             self._let_go()
         return found
-
-    def _look_behind(self, resumption: EarlierRuns) -> None:
-        with self._stopping_where_changed():
-            resumption.check_end(self._taken)
 
     @contextmanager
     def _stopping_where_changed(self) -> Iterator[None]:
@@ -412,10 +409,10 @@ class ImportRun(AsyncIterator[Outcome]):
             self._engine.stop_run(self._lane, Stop.because(NotSentCause.SOURCE_CHANGED))
             raise
 
-    async def _learn(self, resumption: EarlierRuns) -> None:
+    async def _learn(self, earlier: EarlierRuns) -> None:
         """Read what is known of the next rows; where nothing more is, all that follows may go."""
         assert self._log is not None  # noqa: S101
-        if not resumption.learn(await self._log.known()):
+        if not earlier.learn(await self._log.known()):
             self._earlier_runs = None
             self._let_go()
 

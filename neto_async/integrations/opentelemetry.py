@@ -51,8 +51,6 @@ Attributes: TypeAlias = Mapping[str, str | int]
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
-"""The convention's "{method} {target}". All actions of the API have one path, so the action is the target."""
-
 MAX_LINKS = 128
 """Links of a span, at most: what SDKs keep by default (OpenTelemetry specification 1.47.0, span limits)."""
 
@@ -140,7 +138,7 @@ class _CallTracer:
         nobodys = Context()
         links, left_out = _links(origins, records)
         span = self.tracer.start_span(
-            f"POST {action}",
+            f"POST {action}",  # "{method} {target}": all actions have one path, so the action is the target
             context=nobodys,
             kind=SpanKind.CLIENT,
             links=links,

@@ -96,7 +96,6 @@ _RUNS = f"SELECT count(*) {_OF_RUNS} AND kind = :began"
 _LATEST = f"SELECT kind, body {_OF_RUNS} AND kind IN (:began, :intent, :finished) ORDER BY sequence DESC LIMIT 1"
 _KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 
-
 _MADE: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
 """All journals of this process: which of them hold a file says whether it is this process that uses it."""
 

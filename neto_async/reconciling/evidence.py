@@ -128,9 +128,9 @@ class DoubtsAndKnown:
     What this side knows of some doubts, before anything is read.
 
     Attributes:
-        doubts: Every record in doubt.
+        doubts: Every record in doubt, those of one call in the order in which it carried them.
         calls: The calls of these doubts.
-        answered: Calls to the same store whose ids are known.
+        answered: Calls to the same store whose ids are known, of any customer.
         known: Every log of the customers in doubt that is known to belong to a record.
     """
 
@@ -141,25 +141,16 @@ class DoubtsAndKnown:
 
 
 @frozen(kw_only=True)
-class Evidence:
+class Evidence(DoubtsAndKnown):
     """
-    All that is known about some customers.
+    All that is known about some customers. A doubt that is left out can make a verdict on another one false.
 
     Attributes:
-        doubts: Every record in doubt of these customers, those of one call in the order in which it carried them; one
-            that is left out can make a verdict false.
-        calls: The calls of these doubts.
-        answered: Calls to the same store whose ids are known, of any customer.
-        known: Every log of these customers that is known to belong to a record.
         first: One reading of these customers.
         second: Another reading, made some time after it.
         calibration: What earlier readings taught.
     """
 
-    doubts: tuple[Doubt, ...]
-    calls: tuple[DoubtfulCall, ...]
-    answered: tuple[AnsweredCall, ...]
-    known: tuple[KnownLog, ...]
     first: Reading
     second: Reading
     calibration: Calibration = field(factory=Calibration)

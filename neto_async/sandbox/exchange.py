@@ -25,7 +25,6 @@ from neto_async.sandbox.transmission import HttpReply
 
 __all__ = ["ACTIONS", "Application", "Exchange", "Pause"]
 
-
 ACTIONS = ("AddCustomerLog", "UpdateCustomerLog", "GetCustomer")
 """What the store can be asked to do."""
 

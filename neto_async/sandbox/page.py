@@ -8,6 +8,7 @@ May import: checking, credentials, customers, ledger, quota, transmission.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -166,14 +167,8 @@ def _row_of(name: str, value: str) -> str:
 
 def _command(url: str, known: Credentials) -> str:
     settings = {"NETO_STORE_URL": url, "NETO_USERNAME": known.username, "NETO_API_KEY": known.api_key}
-    lines = [f"export {name}={_quoted(value)}" for name, value in settings.items() if value is not None]
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items() if value is not None]
     return "\n".join([*lines, "neto-async import calls.csv"])
-
-
-def _quoted(value: str) -> str:
-    # A reader copies this into a shell.
-    plain = value.replace("-", "").replace("_", "").replace(".", "").replace(":", "").replace("/", "")
-    return value if plain.isascii() and plain.isalnum() else "'" + value.replace("'", "'\\''") + "'"
 
 
 def _shown(shown: int, count: int) -> str:

@@ -14,7 +14,6 @@ from attrs import field, frozen
 
 __all__ = ["Ending", "HttpReply", "RawBytes", "Transmission"]
 
-
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
