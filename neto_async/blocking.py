@@ -29,11 +29,11 @@ __all__ = ["BlockingNetoClient"]
 
 T = TypeVar("T")
 _Running: TypeAlias = tuple[AsyncNetoClient, asyncio.AbstractEventLoop, threading.Thread, asyncio.Event]
-"""The client, its loop, the loop's thread, and what ends that."""
+"""The client, its loop, the loop's thread, and the event that ends that thread."""
 
 
 @define(eq=False)
-class _Process:  # what one process has of a client
+class _Process:  # the client of one process
     lock: threading.Lock = field(factory=threading.Lock)  # held while a call is submitted, and while it is closed
     running: _Running | None = None
     report: DrainReport | None = None  # of its closing
@@ -118,13 +118,13 @@ class BlockingNetoClient:
         async def live() -> None:
             try:
                 client = await self._make().__aenter__()
-            except BaseException as error:  # noqa: BLE001 - it is for whoever made the first call
+            except BaseException as error:  # noqa: BLE001 - the first call raises it
                 started.set_exception(error)
                 return
             end = asyncio.Event()
             started.set_result((client, asyncio.get_running_loop(), threading.current_thread(), end))
             await end.wait()
 
-        # No thread may hold up the end of the process: that waits for such threads before it closes anything.
+        # A daemon: at its exit the process would wait for any other thread before `close` runs.
         threading.Thread(target=lambda: asyncio.run(live()), name="neto_async", daemon=True).start()
         return started.result()

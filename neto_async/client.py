@@ -1,4 +1,4 @@
-"""The client: what a program calls. May import: all but what stands on it: cli, sandbox, integrations."""
+"""The client: what a program calls. May import: all but blocking, cli, sandbox and integrations."""
 
 from __future__ import annotations
 
@@ -81,15 +81,15 @@ class AsyncNetoClient:
         timeout: One call, from first byte to last. What has arrived by then is read, however late the loop gets to it.
         keepalive_expiry: How long an idle connection is kept, for the next call; 0 makes a connection for each call. A
             call that goes out while the store closes its connection is in doubt, and servers close idle ones after
-            five seconds and more. With your own ``http_client`` its limits count, but for 0.
-        give_up_after: For a single add from hand-in, waiting included; for a batch of an import from its first
-            attempt, without the waiting for slot and quota.
+            five seconds and more. Your own ``http_client`` keeps its limits; only 0 applies to it too.
+        give_up_after: For a single add, from the moment it is submitted, waiting included; for a batch of an import
+            from its first attempt, without the waiting for slot and quota.
         isolate_rejections: Split a batch that was refused as a whole until the faulty records are alone.
         http_client: Your own `httpx.AsyncClient`, or one with its interface; it is not closed for you, and its
             redirects and authentication are not used.
         allow_insecure_http: Accept plain ``http://`` elsewhere than on loopback.
-        quota: A limiter instead of ``requests_per_minute``, which then counts for nothing, such as a `RedisQuota` that
-            several processes share. Without one, a client with its own ``clock`` shares its calls with no other.
+        quota: A limiter that replaces ``requests_per_minute``, such as a `RedisQuota` that several processes share.
+            Without one, a client with its own ``clock`` shares its quota with no other.
         clock: A clock of your own, for tests; without one that of `use_clock`, else the event loop's.
         on_unawaited: Called in the event loop with each outcome whose caller was cancelled, of single and bulk adds.
             It must not wait; what it raises is logged by its class.
@@ -196,7 +196,7 @@ class AsyncNetoClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            # What waits does not go any more; what has left is awaited, so that its fate is known.
+            # Waiting records are not sent any more. Calls that have left are awaited, so that their outcomes are known.
             self._engine.close_intake()
             self._engine.fail_waiting()
         await self.aclose()
@@ -205,7 +205,7 @@ class AsyncNetoClient:
         self, log: CustomerLog | Mapping[str, Any], *, context: Any = None, give_up_after: float | None = None
     ) -> Added:
         """
-        Add one log and wait until its fate is known. Concurrent calls share calls to the store.
+        Add one log and wait until its outcome is known. Concurrent calls share calls to the store.
 
         For a deadline use ``give_up_after``: a caller that is cancelled after the log has left does not learn what
         became of it. ``on_unawaited`` of the client does; or shield the call with `asyncio.shield`, and keep the task.
@@ -241,7 +241,7 @@ class AsyncNetoClient:
         """
         Change a log that is in the store, such as to complete a follow-up; a log has one update under way at a time.
 
-        Only the fields that are given are sent. That the store keeps the others is not documented; its other update
+        Only the fields that are given are sent. It is not documented that the store keeps the others; its other update
         calls do so (public code, read 2026-11).
 
         Args:
@@ -270,7 +270,7 @@ class AsyncNetoClient:
             outcome = await self._engine.outcome(self._engine.updates, update, context, seconds, doubt=doubt)
         if isinstance(outcome, Updated):
             return outcome
-        # What an earlier call may have done, no later answer takes back.
+        # No later answer undoes what an earlier call may have done.
         raise _error(doubt)
 
     async def complete_customer_log(self, log_id: int, **options: Unpack[UpdateOptions]) -> Updated:
@@ -313,7 +313,7 @@ class AsyncNetoClient:
         """
         Read the customers of `Unknown` outcomes back, and say which records are in the store and which are not.
 
-        What can't be proven stays `Unknown`. docs/explanation/reconciling.md says what each proof assumes about Neto.
+        What can't be proven stays `Unknown`; docs/explanation/reconciling.md says what each proof assumes about Neto.
 
         Args:
             outcomes: All that the program has of this store, `Added` ones too: their ids are evidence. A doubt that is
@@ -327,7 +327,7 @@ class AsyncNetoClient:
             settle_after: Seconds after its end until nothing of a call is saved any more, and what was saved can be
                 read. How long that takes at Neto is not known.
             wait: Wait until that time is over for every call; otherwise what may still be saved stays `Unknown`.
-            on_progress: Called in the event loop with the number of doubts that were looked at, and of all.
+            on_progress: Called in the event loop with the number of doubts judged so far, and of all.
 
         Raises:
             ReadError: The store refused to give customers.
@@ -405,14 +405,14 @@ class AsyncNetoClient:
         Args:
             source: Yields logs, mappings with the vendor's or our names, or each with a context in an `Item`. See
                 `ImportRun` for how it is read and closed.
-            journal: Path of a file that remembers the run, or a `Journal` of your own. With it the run can be broken
-                off at any instant: another run on the same journal and source yields what is settled again, marked
-                ``replayed``, and sends the rest. The file holds fingerprints and ids, no texts.
-            in_doubt: "hold" yields rows of which an earlier run did not see the end as `Unknown`; "resend" sends them
-                again, and they may be in the store twice.
-            retry_rejected: Send rows again that an earlier run saw refused, though they have not changed.
+            journal: Path of a file that remembers the run, or a `Journal` of your own. With it the run can be
+                interrupted at any moment: another run on the same journal and source yields settled outcomes again,
+                marked ``replayed``, and sends the rest. The file holds fingerprints and ids, no texts.
+            in_doubt: "hold" yields rows whose outcome an earlier run never learned as `Unknown`; "resend" sends them
+                again, so they may be in the store twice.
+            retry_rejected: Send rows again that were rejected in an earlier run, even if they have not changed.
             marker: With a journal, a text that ends the Notes of each log, such as ``" [#{}]"``: eight letters and
-                digits take the place of ``{}``. Staff see it, and `reconcile` finds the log by it, whoever else writes.
+                digits replace ``{}``. Staff see it, and `reconcile` finds the log by it, even if others write logs too.
             reports: Takes each outcome before the journal does, in a thread; see `Reports`.
             total: Number of records in the source, where it has no ``len()``; for `ImportProgress` alone.
             drain_source: After the run has stopped, read the source to its end all the same, so that every row has an
@@ -483,7 +483,7 @@ class AsyncNetoClient:
         Report every call from now on to an observer, such as that of `neto_async.integrations.opentelemetry`.
 
         Returns:
-            What ends this. Of calls under way then, the observer still hears the end.
+            A function that ends this. The observer is still notified of the end of calls under way then.
 
         Raises:
             RuntimeError: There is one already.
@@ -500,7 +500,7 @@ class AsyncNetoClient:
         """
         Take no more records, wait for those under way, and close the connections.
 
-        Neither `asyncio.Task.cancel` nor a cancel scope breaks this off: it ends when all is drained, or at its
+        Neither `asyncio.Task.cancel` nor a cancel scope interrupts this: it ends when all is drained, or at its
         deadline. A second call waits for the first. What has not left by then never does. A call whose answer is still
         missing ends with its connection: at once, or where the HTTP client is yours when you close that.
 
@@ -524,7 +524,7 @@ class AsyncNetoClient:
         return self._closing
 
     def _bulk_ends(self) -> set[asyncio.Future[None]]:
-        """List the ends of bulk adds: what they have not read yet was submitted as well."""
+        """List the ends of bulk adds: rows that they have not read yet count as submitted."""
         # A source can't wait for its own end.
         reading = any(bulk.reads_in_this_task for bulk in self._bulks)
         return set() if reading else {bulk.ended for bulk in self._bulks}

@@ -48,11 +48,14 @@ MAX_UPDATE_ID = 10**10 - 1
 """The largest LogID that an update can name: the vendor's page says Integer(10)."""
 
 UNCARRIABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What the Char production of XML 1.0 (section 2.2) leaves out. JSON is held to the same: both carry the same text."""
+"""
+What the Char production of XML 1.0 (section 2.2) leaves out. The same rule applies to JSON, so that both formats carry
+the same text.
+"""
 
 _EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
 _LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
-"""A day inside what datetime can hold, so that every conversion between zones stays inside it too."""
+"""A day inside what datetime can hold, so that every conversion between zones stays inside as well."""
 
 T = TypeVar("T")
 

@@ -52,7 +52,7 @@ class Attempt:
         phase: How far it came.
         seconds: How long it took.
         sent_at: When it began, in UTC with its zone; None where that was not recorded.
-        ended_at: When it ended or was left to itself, in the same form. Nothing of it was handed to the network later.
+        ended_at: When it ended or was abandoned, in the same form. Nothing of it was sent later.
         status: The HTTP status of the answer, None without one.
         failure: Name of the error class that ended it, None where it was answered.
         kind: What happened, in words, such as "connection refused"; None where that is not known.
@@ -196,11 +196,11 @@ class NotSent(_Fate):
     """
     The record was certainly not saved, and can be sent again as it is.
 
-    With the cause `NotSentCause.SOURCE_CHANGED` that is not so: the source is another one than its journal knows, and
-    an earlier run may have added the record when it stood at another place.
+    With the cause `NotSentCause.SOURCE_CHANGED` that is not so: the source is not the one that its journal knows, and
+    an earlier run may have added the record at another position.
 
     Attributes:
-        reason: What stood in the way; holds Neto's own words where a refusal stopped the run.
+        reason: Why it was not sent; holds Neto's own words where a refusal stopped the run.
         cause: The same as one of a few constants.
         retry_after: Seconds until the store takes calls again, where it said so.
     """
@@ -236,7 +236,7 @@ class Updated(_Fate):
     """
     Neto reported that it changed the log as asked. Sending the update again overwrites what was set since.
 
-    The answer names no log: that it means this one is known because an update goes with a call of its own.
+    The answer names no log; it means this one because a call carries only one update.
     """
 
     _safe: ClassVar[bool] = False

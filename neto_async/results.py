@@ -1,4 +1,4 @@
-"""What outcomes come to: the error of one, the reports and counts of many. May import: errors, models, outcomes."""
+"""What is made of outcomes: the error of one, reports and counts of many. May import: errors, models, outcomes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def error_for(outcome: Outcome | Updated) -> NetoError | None:
     Make the error of an outcome.
 
     Returns:
-        None for `Added` and `Updated`. Each call makes an error of its own: one that several tasks raise would gather
-        their tracebacks.
+        None for `Added` and `Updated`. Each call makes a new error: one raised by several tasks would gather their
+        tracebacks.
     """
     is_update = isinstance(outcome.record, CustomerLogUpdate)
     match outcome:
@@ -157,7 +157,7 @@ class ReconcileReport:
 
     @property
     def outcomes(self) -> tuple[Added | NotSent | Unknown, ...]:
-        """What is known of each now."""
+        """The outcome of each, as it is known now."""
         return tuple(record.outcome for record in self.records)
 
     @property
@@ -224,7 +224,7 @@ class ImportProgress:
 
     @property
     def records_per_second(self) -> float:
-        """Records of which the store, or its silence, decided in this run, by its seconds so far; 0 at its start."""
+        """Records that this run has added, or that were rejected or left in doubt, per second; 0 at its start."""
         decided = self.added + self.rejected + self.unknown - self.replayed
         return decided / self.seconds if self.seconds else 0.0
 
@@ -232,11 +232,11 @@ class ImportProgress:
 @frozen(kw_only=True)
 class DrainReport:
     """
-    What a drain came to.
+    The result of a drain.
 
     Attributes:
         drained: True where every record submitted before has its outcome.
-        left_in_flight: Records in calls that had not ended at the deadline: their fate is not known yet.
+        left_in_flight: Records in calls that had not ended at the deadline: their outcome is not known yet.
         left_waiting: Records that were still waiting to be sent at the deadline.
         seconds: How long it took.
     """

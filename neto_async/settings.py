@@ -46,7 +46,7 @@ class WireFormat(StrEnum):
 
 
 class InDoubt(StrEnum):
-    """What to do with rows of which an earlier run did not see the end."""
+    """What to do with rows whose outcome an earlier run never learned."""
 
     HOLD = "hold"
     """They come out as `Unknown` and are not sent."""
@@ -80,7 +80,7 @@ class Settings:
     login: Login = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        # Frozen: what is normalised is put in place once, here.
+        # The class is frozen: normalised values are set once, here.
         put = object.__setattr__
         for name in ("isolate_rejections", "allow_insecure_http"):
             require_flag(name, getattr(self, name))

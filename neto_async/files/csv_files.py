@@ -39,7 +39,7 @@ _BLANK_BEFORE_QUOTE = re.compile(r'(?:^|[,;\t|]) +"', re.MULTILINE)
 
 _AS_FORMULA = re.compile(r'="(?:[^"]|"")*"')
 
-_FILE_ENDS = "\0\x1a \r\n"  # with which old programs end a file, in a line of its own
+_FILE_ENDS = "\0\x1a \r\n"  # what old programs write at the end of a file, on its last line
 
 _MAX_RAW = 2 * MAX_CELL  # characters of a row that can't be read that are kept for the reports
 

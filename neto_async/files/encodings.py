@@ -2,7 +2,7 @@
 In which encoding a file is written, decided on the whole of it before its first row is read. May import: errors.
 
 A mark at the start (BOM) decides. Without one a file is UTF-8 where all of it is, else Windows-1252, the encoding
-that Excel on Windows writes "CSV" in. Each byte is looked at before anything is sent, so that a fault in the last
+that Excel on Windows writes "CSV" in. Each byte is checked before anything is sent, so that a fault in the last
 line refuses the file instead of surfacing half-way.
 """
 
@@ -120,7 +120,7 @@ def _chosen(given: str | None) -> Encoding | None:
 
 def _not_utf8(file: BinaryIO, *, name: str, fault: tuple[int, int]) -> Encoding:
     """
-    Tell Windows-1252 from UTF-8 that is damaged, by what most of its special characters are.
+    Distinguish Windows-1252 from damaged UTF-8, by the majority of the special characters.
 
     Reading damaged UTF-8 as Windows-1252 would garble every good character in it without a word. A few valid
     sequences prove nothing: a capital E acute before a curly apostrophe is one by chance.

@@ -1,7 +1,7 @@
 """
 Files that are packed with gzip or zip, read as if they were not. May import: errors.
 
-They are known by their first bytes, whatever their names say. Nothing is unpacked whole: what is read is unpacked as
+Their first bytes identify them, not their names. Nothing is unpacked whole: what is read is unpacked as
 it is read, and going back to the start unpacks again.
 """
 

@@ -3,7 +3,7 @@ Rows of JSON: one object a line (JSON Lines), or one array of objects. May impor
 
 Both are read piece by piece. In JSON Lines a bad line costs only that line; in an array it makes the file unreadable.
 
-A name that is in an object twice, of which JSON readers silently drop one, makes the row unreadable.
+A name that occurs twice in an object makes the row unreadable: JSON readers silently drop one of the two.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _array(document: _Document) -> Iterator[Row]:
 
 
 class _Document:
-    """JSON text, of which only a piece is held: the one that is being read."""
+    """JSON text that is read piece by piece; only the current piece is held."""
 
     def __init__(self, text: TextIO, name: str) -> None:
         self._text = text

@@ -3,10 +3,10 @@ Files of customer logs, read row by row: CSV with any usual delimiter and encodi
 
 Each but a workbook may be packed with gzip.
 
-A file is looked at once from end to end when it is opened, for its encoding and for what is damaged, and can then be
-read any number of times in constant memory (a JSON document excepted, which is read whole, and the shared texts of a
-workbook). What can't be read is either one row or one cell, which says why, or the file as a whole, which is refused
-before its first row. May import: errors, and the rest of this folder.
+Opening a file reads it once from end to end, to find its encoding and any damage. After that it can be read any number
+of times in constant memory (a JSON document excepted, which is read whole, and the shared texts of a workbook). What
+can't be read is either one row or one cell, which says why, or the file as a whole, which is refused before its first
+row. May import: errors, and the rest of this folder.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What can be said about how a file and its cells are read: one table for the API, the mapping file and the command.
+Options for reading a file and its cells: one table for the API, the mapping file and the command.
 
 May import: errors.
 """
@@ -22,7 +22,7 @@ DOUBTS = ("skipped-times", "day-order", "days-as-text", "cut-rows", "last-rows",
 @frozen
 class Option:
     """
-    One thing that can be said.
+    One option.
 
     Attributes:
         name: Of the argument, and of the key in a mapping file; the command's option has hyphens.

@@ -1,4 +1,4 @@
-"""A row of a file, whatever the kind of the file. May import: nothing of the package."""
+"""A row of a file of any kind. May import: nothing of the package."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ class _Workbook:
         return reading.tags
 
     def _only(self, part: str, kind: str) -> list[str]:
-        """Give the one part of a kind, if there is any (part 1, 12.3.15 and 12.3.20: there are no two)."""
+        """List the part of a kind: none or one (part 1, 12.3.15 and 12.3.20)."""
         found = [name for _, name in self._related(part, kind)]
         if len(found) > 1:
             raise ValueError("a part that is to be read again and again")

@@ -122,7 +122,7 @@ class ColumnMapping:
         outer_blanks: ``remove`` leaves out blanks and invisible characters around cells, and a spreadsheet's apostrophe
             before a username; None and ``keep`` send them.
         any_year: Take years before 1990 and after 2100.
-        accept: What is sent although a plan doubts it, by the names that its texts give.
+        accept: Doubts of a plan that are accepted, by the names that its texts give.
         file: How the file is read: arguments of `open_rows`.
 
     Raises:

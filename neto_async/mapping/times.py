@@ -77,7 +77,7 @@ _LOOKS = (
 )
 """What texts look like that can't be read, and the option that reads them."""
 
-_LONGEST = 40  # characters of a text that is looked at for what it looks like
+_LONGEST = 40  # characters of a text that is compared with these
 
 _PROBE = datetime(2023, 11, 25, 17, 45, tzinfo=timezone.utc)
 """No two of its numbers are alike, so what a format loses shows when it is written and read back."""
@@ -211,7 +211,7 @@ def checked_format(given: str) -> str:
 
 
 def _refuse_parts(parts: set[str]) -> None:
-    """Refuse parts of a format of which one is lost, or can't be without another."""
+    """Refuse a format with a part that reading would lose, or that needs another one beside it."""
     if "%Z" in parts:
         raise ConfigurationError(
             "a date format can't hold %Z, which is read and then lost; use %z, or give the time zone"
@@ -227,7 +227,7 @@ def _refuse_parts(parts: set[str]) -> None:
 
 
 _SAME = ({"%Y", "%y", "%G", "%c", "%x"}, {"%m", "%b", "%B", "%j", "%c", "%x"}, {"%d", "%j"}, {"%H", "%I", "%c", "%X"})
-"""Parts of a format of which one alone can count."""
+"""Parts of a format that exclude each other."""
 
 
 def _parse(text: str | date, formats: tuple[str, ...], *, any_year: bool) -> datetime | None:

@@ -5,7 +5,7 @@ May import: nothing of the package.
 
     429, never left          everyone pauses; of several ends of a pause the latest counts
     three in a row in doubt  one call of one record goes at a time, ever more slowly, until one ends definitely
-    key refused              nothing goes but one call of one record a minute, until one shows that the key is taken
+    key refused              only one call of one record a minute goes, until the store takes the key
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NEVER = float("-inf")
 @define(eq=False)
 class Backpressure:
     """
-    Keep what the next call is held to. All times are seconds on the clock.
+    Keep the limits on the next call. All times are seconds on the clock.
 
     Attributes:
         jitter: Draws a number from 0 to 1 for each wait.

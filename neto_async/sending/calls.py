@@ -1,5 +1,5 @@
 """
-The calls under way. Each is owned by a task of its own, which only the transport cuts off, past its deadline.
+The calls under way. Each runs in its own task, which only the transport cuts off, after its deadline.
 
 A call ends in one of three ways: its task ends; it is left to itself (its answer is too late for everyone, or the
 client closes); or the event loop cancels its task before its first step. Each way leads to `Calls._conclude`, once.
@@ -43,17 +43,16 @@ TURNS_TO_END = 10
 """Turns of the loop in which a call ends whose connection was closed: HTTP libraries take up to four."""
 
 WITHHELD = Failure(name="Withheld")
-"""Stands for a call that was not made because it could not be recorded before."""
+"""The result of a call that was not made because it could not be recorded before."""
 
 REVOKED = Failure(name="client closed")
-"""Stands for a call that was not made because the client had been closed meanwhile."""
+"""The result of a call that was not made because the client had been closed meanwhile."""
 
 LAPSED = Failure(name="lapsed", kind="its place in the quota, or its journal's lease, had lapsed")
-"""Stands for a call that was not made because its place in the quota, or what was recorded of it, did not count any
-more."""
+"""The result of a call that was not made because its place in the quota, or its record in the journal, had lapsed."""
 
 CANCELLED = Failure(name="CancelledError")
-"""Stands for a call whose task was cancelled; only an event loop that shuts down does that."""
+"""The result of a call whose task was cancelled; only an event loop that shuts down does that."""
 
 OUR_OWN = (REVOKED, LAPSED, CANCELLED)
 """Ends of calls that say nothing about the store."""
@@ -85,7 +84,7 @@ class Call:
     ended: bool = False  # its task is at its end
     verdict: Verdict | None = None  # on an answer so long that it was judged in a thread
     observer: SafeObserver | None = None  # who was notified of its beginning, and will be of its end
-    observed: Any = None  # what that observer wants back then
+    observed: Any = None  # the token that this observer gets back then
 
     @property
     def records(self) -> list[PendingRecord]:
@@ -110,8 +109,8 @@ class Calls:
     Attributes:
         under_way: Those that have neither ended nor been left to themselves.
         tasks: The owner of each call that has not ended.
-        context: That of nobody, in which calls are decided on and made. A call carries the records of many callers, and
-            the caller whose record was first must not lend it a trace, or a request's id for log lines.
+        context: That of no caller, in which calls are decided on and made. A call carries records of many callers, so
+            it must not run with the trace, or the request id for log lines, of the first one.
     """
 
     _settings: Settings
@@ -219,7 +218,7 @@ class Calls:
             call.observed = call.observer.began(call.number, origins, len(call.records), size, action)
 
     def _abandon(self, call: Call, why: str) -> None:
-        """Leave a call to itself. Its place in the quota it keeps to its end, since the store may see it until then."""
+        """Abandon a call. It keeps its place in the quota to its end, since the store may see it until then."""
         call.abandoned = True
         call.body.revoked = True  # what has not left by now never will
         self._conclude(call, Failure(name=why))
@@ -269,7 +268,7 @@ class Calls:
         )
 
     async def _judged_in_thread(self, call: Call, reply: HttpReply) -> Verdict:
-        # A thread of its own: those of the loop may all be taken by callers that wait for this very answer.
+        # In a new thread: the loop's threads may all be taken by callers that wait for this answer.
         threads = ThreadPoolExecutor(1, "neto_async judge")
         try:
             judging = asyncio.get_running_loop().run_in_executor(threads, self._judged, call, reply)

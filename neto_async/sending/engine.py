@@ -2,10 +2,10 @@
 The sending engine: it decides which records go with which call, and when.
 
 Theory of operation. Records wait in lanes: one each for all single adds, updates and reads, and one for each bulk add
-or import. A batch is sealed when a call slot and a place in the quota are both in hand, and not before: an idle client
-sends at once, a busy one fills its calls by itself. All decisions are made in one synchronous step, `_pump`, which runs
-in the next turn of the loop after anything has changed; no lock is held, and nothing waits inside it. What it waits for
-instead (a place in the quota, the end of a pause) is one timer.
+or import. A batch is sealed when a call slot and a place in the quota are both free, and not before: an idle client
+sends at once, a busy one fills its calls automatically. All decisions are made in one synchronous step, `_pump`, which
+runs in the next turn of the loop after anything has changed. It holds no lock and never waits: one timer runs it again
+when a place in the quota comes free or a pause ends.
 
     turns      whose turn it is                     calls      makes each call and sees it to its end
     lanes      what waits, and what differs         fates      what its end means for its records
@@ -48,7 +48,7 @@ class Engine:
     Take records in and settle each exactly once.
 
     Args:
-        quota: Who says when a call may begin; by default the window of ``settings.requests_per_minute``.
+        quota: Says when a call may begin; by default the window of ``settings.requests_per_minute``.
         jitter: Draws a number from 0 to 1 for each wait.
         on_unawaited: Called with each outcome that its caller will not see.
     """

@@ -16,7 +16,7 @@ def failure_of(error: BaseException, status: int | None = None) -> Failure:
     """
     Describe an error of an HTTP library, by what it was raised from too.
 
-    Only classes and error numbers are looked at: a text can hold a key or a password.
+    Only classes and error numbers are used: a text can hold a key or a password.
     """
     chain = list(_chain(error))
     for kind, permanent, fits in _KINDS:

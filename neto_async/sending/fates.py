@@ -54,7 +54,7 @@ class Fates:
 
     Args:
         quota: Is notified when the store asks for a pause.
-        backpressure: Keeps what the next calls are held to.
+        backpressure: Keeps the limits on the next calls.
         sizes: Learns what is too large for the store.
 
     Attributes:
@@ -156,7 +156,7 @@ class Fates:
             self.stop_if_pause_outlasts(run)
 
     def _key_refused(self, call: Call, verdict: Verdict) -> None:  # noqa: ARG002
-        # Asked in any case: whatever becomes of this call, the next one goes with another key.
+        # Asked in any case: the next call goes with another key, even if this one does not.
         if call.body.key_refused() and not (call.part.with_new_key or call.probe):
             call.part.with_new_key = True
             logger.info("the store refused a key; asking for another", extra={"neto_call": call.number})

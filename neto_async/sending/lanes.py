@@ -40,7 +40,7 @@ class WriteAhead(Protocol):
 
 
 class Lane(Protocol):
-    """What the engine asks of a lane. What has a default below is that of a lane of which nothing is recorded."""
+    """What the engine asks of a lane. The defaults suit a lane whose calls are not recorded."""
 
     calls: int
     in_flight: int
@@ -123,7 +123,7 @@ class SingleLane(Lane):
     Args:
         action: The call that they go with.
         max_records: Records that a call may carry.
-        unawaited: Takes an outcome whose caller was cancelled; None where nobody misses it.
+        unawaited: Takes an outcome whose caller was cancelled; None drops it.
         spaced: Whether its calls keep their distance from each other.
     """
 
@@ -275,7 +275,7 @@ class ImportLane(Lane):
         limits: What stops it.
 
     Attributes:
-        write_ahead: Is notified of each call before it leaves and after it ended; None where nobody is.
+        write_ahead: Is notified of each call before it leaves and after it ended; None without a journal.
         marked: Gives what is sent of a record, from its position and what its action prepared; None where that is sent.
         first_call_pending: True until a call ended definitely: until then one call of one record goes at a time, so
             that a wrong address does not put a whole file in doubt.

@@ -60,7 +60,7 @@ class CallObserver(Protocol):
             action: The vendor's name of what it does, such as "AddCustomerLog".
 
         Returns:
-            What is handed to `ended`; None where that need not be called.
+            A token that `ended` gets back; None if that need not be called.
         """
 
     def ended(self, began: Any, attempt: Attempt, verdict: VerdictKind | None) -> None:

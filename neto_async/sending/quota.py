@@ -164,7 +164,7 @@ class Window(Quota):
             self.calls.longest = max(self.calls.longest, self._span)
 
     def __del__(self) -> None:
-        # The garbage collector may interrupt whoever holds the lock, so this takes none.
+        # The garbage collector may interrupt a holder of the lock, so this takes none.
         if self._under_way:
             self.calls.lost.append(self._under_way)
 

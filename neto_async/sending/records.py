@@ -38,7 +38,7 @@ class PendingRecord:
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
 
     def outcome(self, kind: Callable[..., O], **details: Any) -> O:
-        """Make its outcome of a kind."""
+        """Make its outcome, of this kind."""
         return kind(index=self.index, record=self.record, context=self.context, attempts=self.attempts, **details)
 
 

@@ -37,7 +37,7 @@ class SafeQuota(Quota):
     """
     Guard a quota.
 
-    While it fails, `waiting_on` is what it is for a server that can't be used: records give up after their time.
+    While it fails, it counts as a server that can't be used: records give up after their time.
     """
 
     quota: Quota

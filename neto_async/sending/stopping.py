@@ -61,7 +61,7 @@ NOBODY_WAITS = Stop(cause=NotSentCause.STOPPED, reason="its caller was cancelled
 @define(eq=False, kw_only=True)
 class Limits:
     """
-    No limits, as single adds have it: each has its own time, and none is stopped for another's fate.
+    No limits, for single adds: each has its own deadline, and none is stopped because of another.
 
     Attributes:
         give_up_after: Seconds for a batch from its first attempt, without the waiting for slot and quota.

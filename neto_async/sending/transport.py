@@ -35,7 +35,7 @@ FRESH_STARTS = 3
 """Times that a call begins again because a connection ended just before it left."""
 
 NOT_OURS = frozenset({"authorization", "cookie", "expect", "transfer-encoding"})
-"""Headers that a call has for our own reasons alone, whatever the caller's client adds by default."""
+"""Headers that only we put on a call; those that the caller's client adds by default are removed."""
 
 
 class HttpTransport(Transport):
@@ -95,7 +95,7 @@ class HttpTransport(Transport):
                 finally:
                     await response.aclose()
         except asyncio.CancelledError:
-            # Only a loop that is being torn down cancels this task. Whoever waits for it learns of that by itself.
+            # Only a loop that is shutting down cancels this task, and then it cancels those who wait for it too.
             return Failure(name="cancelled", status=status)
         except NoKeyError as error:
             return error.failure
@@ -104,7 +104,7 @@ class HttpTransport(Transport):
         except Exception as error:  # noqa: BLE001
             if limit.expired():
                 return Failure(name="deadline passed", status=status, kind="timed out")
-            # Whatever it was, `body.left` says what it means. Its text may hold a key: only the class goes on.
+            # `body.left` says what any error means. Its text may hold a key, so only its class is passed on.
             return failure_of(error, status)
         finally:
             timer.cancel()
@@ -126,7 +126,7 @@ class HttpTransport(Transport):
         client = self.open()
         login = await self._access.headers(departure.deadline)
         body.key_refused = partial(self._access.refused, login)
-        self._connections.any_ended()  # those the HTTP library sees by itself
+        self._connections.any_ended()  # those that the HTTP library notices too are forgotten
         request = client.build_request(
             "POST",
             self._url,
@@ -253,9 +253,9 @@ async def _read(response: Any, limit: int) -> HttpReply | Failure:
 
 class _Departure:
     """
-    Look at the last moment whether a call may leave: of one that has not it is known that nothing was saved.
+    Check at the last moment whether a call may leave: if it has not left, nothing was saved for certain.
 
-    First before its head, where the HTTP library is httpcore and tells when; then before its body.
+    First before its head, if the HTTP library is httpcore, which reports that moment; then before its body.
 
     Attributes:
         deadline: Of the call, on the loop's clock.
@@ -278,7 +278,7 @@ class _Departure:
             raise TimeoutError
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Take part in httpcore's steps; what is raised before one keeps it from being made."""
+        """Check before httpcore sends the head; an exception raised here prevents that."""
         # A request to a proxy for a tunnel is traced as well.
         if event.endswith("send_request_headers.started") and info["request"].method == b"POST":
             self.check()

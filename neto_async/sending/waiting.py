@@ -54,7 +54,7 @@ class Deadline:
 
 async def wait_through_cancellation(work: Coroutine[Any, Any, T]) -> T:
     """
-    Do work that has a deadline of its own to its end, in a task of its own, even where the caller is cancelled.
+    Run work, which has its own deadline, to its end in a separate task, even if the caller is cancelled.
 
     Raises:
         CancelledError: The caller was cancelled meanwhile; the work is done all the same.

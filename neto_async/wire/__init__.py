@@ -2,7 +2,7 @@
 The API on the wire, pure: customer logs to the bytes of a call, the bytes of an answer to a verdict.
 
 Nothing here opens a socket, reads a clock or needs an event loop. May import: models, outcomes, errors, and
-`WireFormat` of settings. What is known of the vendor's formats, and how well, stands beside each table:
+`WireFormat` of settings. Each table says what is known of the vendor's formats, and how well:
 
     actions    the calls of the API, each a value that uses what is below
     encoding   customer logs -> request body

@@ -3,9 +3,9 @@ The body of an answer to the document in it: compression, encoding of characters
 
 Pure; imports nothing of the package.
 
-Nothing is taken on trust: the format is told from the first character, since gateways label pages as they like, and
-what can't be decoded strictly is refused, since half an answer must not pass for a whole one. The names in a document
-come back in lower case and, from XML, without prefix, so that both formats are read by the same rules.
+Nothing is taken on trust: the first character decides the format, because gateways label pages as they like. What can't
+be decoded strictly is refused, because half an answer must not pass for a whole one. The names in a document come back
+in lower case and, from XML, without prefix, so that both formats are read by the same rules.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def read_document(
     action: str, headers: Mapping[str, str], body: bytes, *, max_bytes: int = MAX_REPLY_BYTES
 ) -> dict[str, Any]:
     """
-    Read the document in an answer's body; how deeply it nests, `branches_in` tells.
+    Read the document in an answer's body; `branches_in` checks how deeply it nests.
 
     Args:
         action: The vendor's name of the call.
@@ -199,7 +199,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return {name.lower(): value}
     members = {name.lower(): value for name, value in pairs}
     if len(members) != len(pairs):
-        raise UnreadableError("a name stands twice in one object of the answer's JSON")
+        raise UnreadableError("a name occurs twice in one object of the answer's JSON")
     return members
 
 
@@ -252,7 +252,7 @@ def _local_name(_path: object, name: str, value: Any) -> tuple[str, Any] | None:
 
 def _is_plain(text: str) -> bool:
     """
-    Tell from its characters that a document has nothing to refuse; it can be so without being plain.
+    Say whether a document is plain, so that nothing in it can be refused; others may be sound too.
 
     Plain is what has nothing but tags and text in it: then the tags give its depth, and "=" would show an attribute.
     """

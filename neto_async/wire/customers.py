@@ -179,7 +179,7 @@ _ROWS = (
         VerdictKind.READ,
         "the answer holds a page of customers",
     ),
-    # Whatever else answers in JSON is no empty page, which would be the end of all pages.
+    # Any other JSON answer must not count as an empty page, which would end the reading.
     Row(lambda _: True, VerdictKind.UNKNOWN, "the answer holds neither customers nor an Ack"),
 )
 

@@ -81,13 +81,13 @@ def encode_logs(action: str, logs: Sequence[Fields], wire_format: WireFormat) ->
 
 def make_fingerprint(salt: bytes) -> Callable[[Fields], bytes]:
     """
-    Make the function that gives 16 bytes for a log, as it is sent: they tell it from another, and nothing of its texts.
+    Make the function that gives a log, as it is sent, 16 bytes: they distinguish it and reveal nothing of its texts.
 
     They are the same for JSON and XML, and for whichever library writes them. Journals keep them, so they must not
     change from one release to the next.
 
     Args:
-        salt: At most 16 bytes. Without it nobody can try out which text makes a fingerprint.
+        salt: At most 16 bytes. Nobody who lacks it can test which text a fingerprint belongs to.
     """
     start = hashlib.blake2b(digest_size=16, salt=salt).copy
 

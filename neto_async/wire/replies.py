@@ -1,5 +1,5 @@
 """
-The document of an answer to one envelope, whatever shape it came in. Pure; may import bodies, models.
+The document of an answer to one envelope, from whichever shape it came in. Pure; may import bodies, models.
 
 What live stores send differs from the vendor's page, and from call to call: one record as an object and several as a
 list, messages in five forms, ``Ack`` left out (read 2026-11). All of it is structured by cattrs into `ApiReply`. Where
@@ -49,7 +49,7 @@ class Ack(Enum):
 
 
 class Severity(Enum):
-    """What a message is, by the element it stands in and by its SeverityCode."""
+    """What kind a message is, by its element and by its SeverityCode."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -86,8 +86,7 @@ class Entries:
     Attributes:
         ids: The ids in them that can be read, in their order.
         have_gaps: True where one of them has no id.
-        are_legible: False where in one of them something stands for the id that is no whole number above 0, nor
-            nothing.
+        are_legible: False where the id of one of them is neither a whole number above 0 nor empty.
     """
 
     ids: tuple[int, ...] = ()
@@ -104,7 +103,7 @@ class ApiReply:
         ack: What it says of the call as a whole.
         entries: What it says of the logs.
         messages: In the order of the document.
-        has_stray_ids: True where a LogID stands outside an entry.
+        has_stray_ids: True where a LogID is outside an entry.
         stray_ids: Those of them that can be read.
         customers: What it gives back; only for GetCustomer.
     """
@@ -123,7 +122,7 @@ class ApiReply:
 
     @property
     def speaks_of_ids(self) -> bool:
-        """True where an id stands in it, legible or not."""
+        """True where it holds an id, legible or not."""
         return bool(self.log_ids) or self.has_stray_ids or not self.entries.are_legible
 
     @property
@@ -140,13 +139,13 @@ class ApiReply:
     def doubt(self) -> str:
         """What makes it say two things at once, in our words; empty where it does not."""
         if self.has_stray_ids:
-            return "an id stands where no reply has one"
+            return "an id is in a place where no reply has one"
         if not self.entries.are_legible:
             return "an id can't be read as a whole number above 0"
         if self.entries.ids and self.entries.have_gaps:
             return "some of its entries have an id and some have none"
         if len(set(self.entries.ids)) != len(self.entries.ids):
-            return "an id stands in it twice"
+            return "an id occurs in it twice"
         if self.ack is Ack.CONTRADICTORY:
             return "its Ack is not one word"
         return ""

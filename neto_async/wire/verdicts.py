@@ -2,8 +2,8 @@
 What an answer means for the records of its call: one pure function over a table that can be read.
 
 The tables of other actions are in `updates` and `customers`. May import: bodies, replies, models. `judge` never raises,
-whatever came back: an answer that no row of the table knows, or that can't be read, leaves the records' fate unknown,
-and says so.
+whatever came back: an answer that no row of the table knows, or that can't be read, leaves the records unknown, and
+says so.
 """
 
 # ruff: noqa: PLR2004 - HTTP's status codes are names in themselves
