@@ -1,5 +1,5 @@
 """
-What a client logs in with: the key of a user, the keys of an add-on, or a bearer token. May import: errors.
+The credentials of a client: the key of a user, the keys of an add-on, or a bearer token. May import: errors.
 
 Keys are held wrapped, and no frame that raises holds one in clear: a traceback may come with local variables.
 """
@@ -141,7 +141,7 @@ def wrapped(given: object) -> Any:
 
 def login_of(credentials: Secret | AddOnKeys | BearerToken, username: Secret | None) -> Login:
     """
-    Check what a client is to log in with, and say in which headers it goes out.
+    Check the credentials of a client, and say in which headers they go out.
 
     Raises:
         ConfigurationError: A part of it can't be used; the text names the part and never shows it.

@@ -1,4 +1,4 @@
-"""Escaping what a file, a folder or a store says, before it reaches a terminal or a log. May import: nothing."""
+"""Escaping texts of files, folders and stores before they reach a terminal or a log. May import: nothing."""
 
 from __future__ import annotations
 

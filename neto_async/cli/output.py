@@ -1,5 +1,5 @@
 """
-How the command writes: nothing gets to a terminal, a file or a pipe but through here, and so escaped.
+How the command writes: all that goes to a terminal, a file or a pipe goes through here, and is escaped.
 
 `guard_streams` covers whatever writes to the standard streams (click, tracebacks, warnings); `Output` writes lines with
 colours of its own. May import: escaping.

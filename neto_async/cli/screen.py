@@ -138,7 +138,7 @@ class Screen(Output):
             yield self._lines(rows)
             return
         columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
-        # Without a thread of its own: what it could not write nobody would learn.
+        # Without a thread that refreshes it: nobody would learn of an error there.
         bar = Progress(*columns, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         task = bar.add_task("", total=rows, state="")
 
@@ -324,7 +324,7 @@ def _marker(form: str) -> str:
 
 
 def remembered(summary: JournalSummary) -> str:
-    """Count the rows of a journal by what is known of them."""
+    """Count the rows of a journal by their known state."""
     parts = [f"{summary.added:,} added"]
     parts += [f"{summary.rejected:,} refused"] if summary.rejected else []
     parts += [f"{summary.in_doubt:,} in doubt"] if summary.in_doubt else []
@@ -352,7 +352,7 @@ def _matched(columns: str, vendor: str) -> str:
 
 
 def _through(progress: ImportProgress) -> int:
-    """Count the rows of which it is known what became of them, and that are not left to send."""
+    """Count the rows that have their outcome and are not left to send."""
     return progress.added + progress.rejected + progress.invalid
 
 

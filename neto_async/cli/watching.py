@@ -70,7 +70,7 @@ def _trouble_shown(neto: AsyncNetoClient, screen: Screen, show: Callable[[], Non
             await asyncio.sleep(1.0)
             trouble = _trouble(neto.statistics())
             if trouble not in {said, ""}:
-                with suppress(OutputError):  # whoever comes next to write stops the run
+                with suppress(OutputError):  # the next write stops the run
                     screen.say(trouble)
                     show()
             said = trouble

@@ -1,8 +1,8 @@
 """
-What a person should know of a file before its rows are sent, counted while it is read. May import: files, mapping.
+Notices and doubts about a file, counted while it is read, before its rows are sent. May import: files, mapping.
 
-A notice is for looking at. A doubt is most likely wrong in a store: a command that nobody watches stops at it, with
-the option that answers it. Neither holds a customer's text; a row is named by its number.
+A notice is information. A doubt is most likely wrong in a store: an unattended command stops at it and names the option
+that answers it. Neither holds a customer's text; a row is named by its number.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLANK_WORDS = {
     *("null", "Null", "None", "none", "nil", "NIL", "n/a", "N/A", "n.a.", "N.A.", "na", "NA", "nan", "-", "--", "---"),
     *(".", "?"),
 }
-"""Words that people write for nothing, or that are names. In place of a person's id they are most likely wrong."""
+"""Words that people write for nothing, or that are names. As a person's id they are most likely wrong."""
 
 _NO_PERSON = {"0"}  # what a formula shows of an empty cell
 
@@ -148,7 +148,7 @@ class Findings:
             )
 
     def _see_place(self, row: Row) -> None:
-        """Look at a row of a table as one that stands in a place."""
+        """Look at the position of a row in its table."""
         if not (row.cells[0] and row.cells[-1]) and len(row.columns) > 2 and sum(map(bool, row.cells)) == 1:  # noqa: PLR2004 - of two, one is usual
             self._count(row, "single")
         if len(self._first_rows) < _FIRST_ROWS:

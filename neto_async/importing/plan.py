@@ -1,5 +1,5 @@
 """
-What an import of a file is going to do, found out before anything is sent, and the source that then does it.
+The plan of an import, made before anything is sent, and the source of logs that carries it out.
 
 May import: files, mapping, models, errors, wire (the vendor's names), sending (waiting).
 """
@@ -62,7 +62,7 @@ _REPORTED = {
 @define(kw_only=True)
 class Plan:
     """
-    What an import is going to do.
+    The plan of an import.
 
     Attributes:
         mapping: Which column gives which field.

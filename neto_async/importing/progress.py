@@ -1,8 +1,8 @@
 """
 Calling a program back with the progress of a run, no more often than a person can look. May import: sending, results.
 
-The callback runs in a turn of the event loop of its own, so that it may do anything to the run, such as stop it. What
-it raises is logged and goes no further: no record is lost by it.
+The callback runs in a separate turn of the event loop, so it may do anything to the run, such as stop it. What it
+raises is only logged: no record is lost by it.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ OWNER = ".journal"
 """The file in a folder that says which journal its reports belong to."""
 
 EARLIER = ".rejected-earlier.csv"
-"""Rows that earlier runs saw refused or in doubt, until a run has come to the end of its source."""
+"""Rows that earlier runs reported as rejected or in doubt, until a run has come to the end of its source."""
 
 WRITTEN = ".written"
 """Size and time of change of each report when a run closed it; empty while a run writes, and touched by each write."""
@@ -61,7 +61,7 @@ LONGEST = 1 << 24
 """Characters of a cell that is read back, at most."""
 
 KEPT = {Rejected.__name__, Unknown.__name__}
-"""Outcomes of which later runs say again what their own run saw."""
+"""Outcomes whose reasons later runs report again."""
 
 FORGOTTEN = "rejected by an earlier run; the reason is only in that run's report"
 
@@ -226,7 +226,7 @@ class Reports(OutcomeSink):
             raise self._taken() from None
 
     def _claim(self, journal: str | None) -> None:
-        """Make sure that the folder is this journal's, or nobody's; of two imports that begin at once, one gets it."""
+        """Claim the folder for this journal; of two imports that begin at once, one gets it."""
         owner = self._folder / OWNER
         known = owner.exists()
         found = self._owner()
@@ -257,7 +257,7 @@ class Reports(OutcomeSink):
             raise ConfigurationError(f"{path} is no file, but a link, a pipe or a folder; name another folder")
 
     def _no_file(self) -> Path | None:
-        """Find what has the name of a file of ours, and is a link, which could lead anywhere, or may never end."""
+        """Find a name of our files that is no regular file: a link may lead anywhere, a pipe may never end."""
         names = (*(f"{stem}.csv" for stem in FILES.values()), OWNER, EARLIER, WRITTEN)
         there = (path for path in map(self._folder.joinpath, names) if os.path.lexists(path))
         return next((path for path in there if not stat.S_ISREG(path.lstat().st_mode)), None)

@@ -1,5 +1,5 @@
 """
-Going on after an earlier run: which rows are settled, which are sent, and whether the source is still the same.
+Continuing an earlier run: which rows are settled, which are sent, and whether the source is still the same.
 
 May import: journals, items, wire, models, outcomes, errors, settings.
 """
@@ -27,11 +27,10 @@ IN_DOUBT = "an earlier run did not see what became of it"
 
 class EarlierRuns:
     """
-    Compare a source with what earlier runs of it came to, row by row.
+    Compare a source, row by row, with the outcomes of earlier runs.
 
-    A record that no earlier run settled may be one that was added from another place: a row above it may have gone, and
-    a row that was invalid left no trace. That shows at the next row which the journal knows; before that row was
-    looked up, none of those in between may be sent.
+    If rows above were deleted, an already added record can appear at a new position and look unsent. So rows that the
+    journal does not know may not be sent before the next row that it knows is found at its own position.
 
     Args:
         in_doubt: What to do with rows in doubt.
@@ -39,7 +38,8 @@ class EarlierRuns:
         doubt: Called with the index of each record that is sent although it is in doubt.
 
     Attributes:
-        in_place: True where the last record that was looked up is known and the same, so that none above it is gone.
+        in_place: True where the last record that was looked up is known and the same, so that no row above it was
+            deleted.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class EarlierRuns:
         return not self._known
 
     def learn(self, known: Iterable[Known]) -> bool:
-        """Take in what is known of the next rows; False where nothing more is, and all that follows is new."""
+        """Take in the known state of the next rows; False where no more are known, and all that follow are new."""
         self._known.extend(known)
         return bool(self._known)
 
     def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
         """
-        Say what became of the next record before this run.
+        Look up the outcome of the next record in earlier runs.
 
         Args:
             index: Its position; one more than the last time.
@@ -122,7 +122,7 @@ class EarlierRuns:
 
 def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> None:
     """
-    Look whether a run of a source would go on from its journal or refuse to.
+    Check whether a run of a source could continue from its journal.
 
     Args:
         source: All of it, as an import takes it.
@@ -139,7 +139,7 @@ def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) ->
 
 def outcomes_so_far(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> Iterator[Outcome]:
     """
-    Give what is known of each record of a source: what earlier runs came to, else that it is invalid or was not sent.
+    Yield the outcome of each record of a source as it is known now: from earlier runs, else `Invalid` or `NotSent`.
 
     It takes what `check_source` takes, and raises the same.
     """

@@ -4,9 +4,9 @@ A run: it reads a source of any length, gives its records to the engine, and str
 Theory of operation. One reader task makes the source's iterator, pulls items from it and closes it. It offers the logs
 to the engine's lane, at most `READ_AHEAD` batches ahead; what is invalid has its outcome at once. Outcomes wait in
 ``_ready`` for the caller's loop; while too many do, the lane is held and nothing more is read or sent, so that memory
-stays flat whatever the length of the source and however slow the caller. With a journal or reports, a thread writes
-outcomes to disk before they get there; and what a journal does not know waits in ``_held`` until a row that it knows
-was found in its place, the one thing whose size the source decides. May import: the rest of importing, sending,
+stays flat however long the source and however slow the caller is. With a journal or reports, a thread writes
+outcomes to disk before they get there; and rows that the journal does not know wait in ``_held`` until one that it
+knows is found at its position; their number alone depends on the source. May import: the rest of importing, sending,
 models, outcomes, errors, settings.
 """
 
@@ -62,8 +62,8 @@ class ImportRun(AsyncIterator[Outcome]):
 
     Raises:
         TypeError: The source is not an iterable of logs.
-        Exception: Whatever the source itself raised, once the calls under way have ended. It is raised once, to the
-            loop that comes to the end; in a block that is left before, it is logged by its class.
+        Exception: What the source itself raised, once the calls under way have ended. It is raised once, in the loop
+            that comes to the end; if the block is left before that, it is logged by its class.
 
     Warns:
         RuntimeWarning: The block was left normally, and nobody had iterated over the run or called `finish` or `stop`.
@@ -101,7 +101,7 @@ class ImportRun(AsyncIterator[Outcome]):
         self._ended_at: float | None = None  # when the last outcome was known and nothing more was to be read
         self._log: WriteAheadLog | None = None  # this and the next: only with a journal or reports
         self._earlier_runs: EarlierRuns | None = None  # ... and only while earlier runs know of rows that follow
-        self._held: list[PendingRecord] = []  # may not go before the next row that is known was looked up
+        self._held: list[PendingRecord] = []  # may not go before the next known row was looked up
         size = engine.settings.batch_size
         self._ahead = READ_AHEAD * size
         self._max_ready = (engine.settings.max_concurrency + READ_AHEAD) * size
@@ -186,7 +186,7 @@ class ImportRun(AsyncIterator[Outcome]):
 
         Raises:
             RuntimeError: The block was not entered.
-            Exception: Whatever the source itself raised, once the calls under way have ended.
+            Exception: What the source itself raised, once the calls under way have ended.
         """
         async for _ in self:
             pass
@@ -370,7 +370,7 @@ class ImportRun(AsyncIterator[Outcome]):
         if self._earlier_runs is not None and self._earlier_runs.must_learn:
             await self._learn(self._earlier_runs)
         found = None if self._earlier_runs is None else self._look_back(self._earlier_runs, index, log, context)
-        # Counted only now: whoever leaves meanwhile would wait for an outcome that never comes.
+        # Counted only now: leaving the block meanwhile would wait for an outcome that never comes.
         self._taken += 1
         self._outstanding += 1
         if found is not None:
@@ -410,14 +410,14 @@ class ImportRun(AsyncIterator[Outcome]):
             raise
 
     async def _learn(self, earlier: EarlierRuns) -> None:
-        """Read what is known of the next rows; where nothing more is, all that follows may go."""
+        """Read the known state of the next rows; if no more are known, all that follow may go."""
         assert self._log is not None  # noqa: S101
         if not earlier.learn(await self._log.known()):
             self._earlier_runs = None
             self._let_go()
 
     def _let_go(self) -> None:
-        """Hand on what was held; where the run has stopped it is settled as not sent."""
+        """Offer the held records to the engine; if the run has stopped, it settles them as not sent."""
         held, self._held = self._held, []
         for pending in held:
             self._engine.offer(self._lane, pending)
@@ -505,7 +505,7 @@ def _besides_closing(error: BaseException) -> BaseException | None:
 
 
 def _not_an_end(error: BaseException) -> BaseException:
-    # Raised to the caller's loop it would end that quietly, and the rows that never came would be missed by nobody.
+    # Raised in the caller's loop it would end that loop silently, and nobody would notice the missing rows.
     if not isinstance(error, StopAsyncIteration):
         return error
     stopped = RuntimeError("the source raised StopAsyncIteration")

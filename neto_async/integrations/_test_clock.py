@@ -34,7 +34,7 @@ class NetoTime(Clock):
     The time of the clients and stores of one test, in any threads. It is the machine's until something is skipped.
 
     Attributes:
-        skipped: Seconds that nobody had to wait for.
+        skipped: Seconds that were skipped.
         timers: What waits for its time now.
     """
 
@@ -56,7 +56,7 @@ class NetoTime(Clock):
         self._in_each_loop(self._arm_again)
 
     def hurry(self) -> None:
-        """Skip from now on whatever clients wait for by themselves."""
+        """Skip all pauses, spacing and backoff of clients from now on."""
         self._hurried = True
         self._in_each_loop(self.look)
 
@@ -113,7 +113,7 @@ class _Timer:
         self._shared = shared
         self._due = False  # its callback runs
         self._callback = callback
-        self._context = contextvars.copy_context()  # whoever skips must not lend it theirs
+        self._context = contextvars.copy_context()  # not that of the code that skips
         shared.timers.add(self)  # before its time is calculated: another thread may skip at any moment
         self._handle = self._left_with_loop()
 

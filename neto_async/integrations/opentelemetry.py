@@ -135,11 +135,11 @@ class _CallTracer:
     def began(self, number: int, origins: Sequence[Any], records: int, body_bytes: int, action: str) -> Span:
         """Start a span and make it current, for what instruments the HTTP library and for log lines."""
         # Empty, and not the current one: the client may have been made in the course of some request.
-        nobodys = Context()
+        empty = Context()
         links, left_out = _links(origins, records)
         span = self.tracer.start_span(
             f"POST {action}",  # "{method} {target}": all actions have one path, so the action is the target
-            context=nobodys,
+            context=empty,
             kind=SpanKind.CLIENT,
             links=links,
             attributes={
@@ -154,7 +154,7 @@ class _CallTracer:
         if left_out:
             span.set_attribute("neto.links_left_out", left_out)
         # For good: the call's task ends after the call.
-        otel_context.attach(trace.set_span_in_context(span, nobodys))
+        otel_context.attach(trace.set_span_in_context(span, empty))
         return span
 
     def ended(self, began: Span, attempt: Attempt, verdict: VerdictKind | None) -> None:
@@ -340,7 +340,7 @@ _MAKING = threading.Lock()
 
 
 def _meters(provider: MeterProvider | None) -> _Meters:
-    # The global provider may not be set yet: until then the module stands in for it.
+    # The global provider may not be set yet: until then the module is the key.
     key = metrics if provider is None else provider
     with _MAKING:
         if key not in _ALL_METERS:

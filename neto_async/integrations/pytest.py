@@ -45,7 +45,7 @@ def _neto_time() -> Iterator[NetoTime]:
 
 @pytest.fixture
 def neto_time(_neto_time: NetoTime) -> NetoTime:
-    """Whatever clients wait for by themselves passes at once: pauses, spacing, backoff. A call takes its own time."""
+    """Pauses, spacing and backoff of clients pass at once. A call takes the time that it takes."""
     _neto_time.hurry()
     return _neto_time
 

@@ -59,7 +59,7 @@ class NetoFaults:
 
 class NetoStore:
     """
-    A `NetoSandbox` in a thread and an event loop of its own: it answers whatever the test's thread does.
+    A `NetoSandbox` in its own thread and event loop: it answers even while the test's thread is blocked.
 
     ``with`` starts and stops it. Everything here can be used from any thread.
 
@@ -106,7 +106,7 @@ class NetoStore:
         started.result()
 
     def stop(self) -> None:
-        """Answer no more: who calls finds nobody there."""
+        """Stop answering: connections are refused."""
         loop, self._loop = self._loop, None
         if loop is not None and self._thread is not None:
             loop.call_soon_threadsafe(self._end.set)
@@ -117,7 +117,7 @@ class NetoStore:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             try:
                 runner.run(self._serve(started))
-            except Exception as error:  # noqa: BLE001 - it is for whoever starts the store
+            except Exception as error:  # noqa: BLE001 - raised where the store is started
                 started.set_exception(error)
 
     async def _serve(self, started: Future[None]) -> None:
@@ -190,7 +190,7 @@ class NetoStore:
         try:
             await asyncio.wait_for(asyncio.wrap_future(coming), timeout)
         except TimeoutError:
-            raise TimeoutError(f"what was waited for did not come within {timeout:g} s: {self!r}") from None
+            raise TimeoutError(f"the condition did not hold within {timeout:g} s: {self!r}") from None
 
     def assert_each_once(self, logs: Iterable[SourceItem]) -> None:
         """
@@ -221,7 +221,7 @@ class NetoStore:
             raise AssertionError("\n".join(["the store does not hold each log once:", *problems]))
 
     def report(self) -> str:
-        """Describe the newest calls, in numbers and words of ours, for the report of a failed test."""
+        """Describe the newest calls, without their contents, for the report of a failed test."""
         calls, waiting = self.calls, self.sandbox.faults.waiting
         lines = [f"{self!r}"]
         lines += [f"({len(calls) - CALLS_SHOWN} earlier calls)"] if len(calls) > CALLS_SHOWN else []

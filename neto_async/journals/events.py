@@ -105,7 +105,7 @@ class JournalSummary:
         store: The address that its rows are sent to.
         created_at: When the first run began.
         runs: Number of runs so far; opening it only to settle doubts is none.
-        added, rejected, in_doubt: Rows, by what is known of them.
+        added, rejected, in_doubt: Rows, by their known state.
         rows: Rows of the source, where the last run came to its end; None where it stopped before.
         remaining: Those of ``rows`` that were invalid or not sent, so that no call is known for them; None as ``rows``.
     """
@@ -246,7 +246,7 @@ def calls_of(
     openings: Iterable[tuple[int, bytes]], page_after: Callable[[int], Sequence[tuple[int, bytes, int | None, bytes]]]
 ) -> Iterator[JournalCall]:
     """
-    List calls with the moments that are known of them.
+    List calls with their known moments.
 
     ``openings`` has number and body of each event that says when a run began or ended, in order, all held in memory.
     ``page_after`` gives the next calls after the intent of a number: number and body of the intent and of the end.

@@ -21,7 +21,7 @@ from neto_async.wire import Fields, make_fingerprint
 __all__ = ["Marking", "checked_form"]
 
 PLACE = "{}"
-"""Stands in a marker's form where its token goes."""
+"""The place of the token in a marker's form."""
 
 
 def checked_form(form: object) -> str:

@@ -182,10 +182,10 @@ class PostgresJournal(Journal):
 
     def calls(self) -> Iterator[JournalCall]:
         """
-        List all calls, in the order of their intents. What is written meanwhile does not show.
+        List all calls, in the order of their intents, without what is written meanwhile.
 
-        Who was taken over sends nothing more once its lease has run out, and nobody takes over before that. So
-        the moment at which the next process began is one at which no body of an earlier one begins to leave.
+        A process that was taken over sends nothing after its lease has run out, and no other takes over before that. So
+        no body of an earlier process begins to leave after the moment at which the next one began.
         """
         return tables.calls_of_journal(self._read, self._id, self._head.sequence)
 
@@ -207,7 +207,7 @@ class PostgresJournal(Journal):
 
     def summary(self) -> JournalSummary:
         """
-        Say what is in the journal, without a change to it; another process may be using it.
+        Summarise the journal without changing it; another process may be using it.
 
         Raises:
             ConfigurationError: There is none, or it is damaged.
@@ -217,7 +217,7 @@ class PostgresJournal(Journal):
 
     def remembered(self) -> JournalSummary | None:
         """
-        Say what a run of it would go on from, without a change to it; None where it would be the first.
+        Summarise what a run would continue from, without changing it; None where it would be the first.
 
         Raises:
             JournalInUseError: Another process holds its lease.
@@ -229,7 +229,7 @@ class PostgresJournal(Journal):
     @contextmanager
     def reading(self) -> Iterator[bool]:
         """
-        Have it open without a change to it; False where no import has begun with it.
+        Open it without changing it; False where no import has begun with it.
 
         Raises:
             JournalInUseError: Another process holds its lease.
@@ -263,7 +263,7 @@ class PostgresJournal(Journal):
             self._renewer = None
         if not self._over:
             self._over = True
-            # Where it can't be written the moment of the next opening stands in for it.
+            # If it can't be written, the moment of the next opening is used.
             with suppress(JournalError):
                 self._append(lambda _: [ended(self._now())])
         self._lease_end = 0.0

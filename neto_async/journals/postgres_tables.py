@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 SCHEMA = "neto_async"
-"""Of the tables, where nobody chose another."""
+"""The default schema of the tables."""
 
 EVENTS_AT_ONCE = 500
 """Events that are checked at once."""
@@ -75,7 +75,7 @@ _CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""What a connection string says of these is stronger."""
+"""A connection string overrides these."""
 
 _REASONS = (
     "Connection refused",

@@ -2,10 +2,10 @@
 What a journal is: the memory of an import that outlives its process. May import: errors.
 
 Before a call leaves, its intent is written: which rows it carries, by position and fingerprint. After it ended, its end
-is: what became of each. An intent without an end is a call that nobody saw end, so its rows are in doubt. What earlier
-runs came to is a set of rows, not a prefix of the source, since calls overtake each other.
+is: what became of each. An intent without an end is a call whose end was never seen, so its rows are in doubt. The rows
+that earlier runs settled are a set, not a prefix of the source, because calls overtake each other.
 
-`SqliteJournal` keeps this in a file. A journal in a shared database can take its place: it needs what `Journal` says.
+`SqliteJournal` keeps this in a file, `PostgresJournal` in a database; a journal of your own implements `Journal`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ JournalEvent: TypeAlias = Intent | End
 
 class Known(NamedTuple):
     """
-    What is known of a row.
+    The known state of a row.
 
     Attributes:
         position: From 0.
@@ -118,19 +118,19 @@ class JournalCall:
     """
     A call as a journal noted it, for settling what it left in doubt.
 
-    The moments are as right as the clocks of the machines that wrote them. None stands where no moment is known, as in
-    what was written before journals noted them.
+    The moments are as accurate as the clocks of the machines that wrote them. None means that no moment is known, as in
+    journals of versions that did not note them.
 
     Attributes:
         began: Number of its intent; events of a journal are numbered in the order in which they were written.
-        ended: Number of its end; None where nobody saw it end.
+        ended: Number of its end; None where its end was never seen.
         began_at: The latest known moment, in UTC, that is not later than its beginning: when its run began.
         over_at: The earliest known moment, in UTC, from which on its process sends nothing of it any more: the next at
             which a run ended or began, after the end of the call where it has one. Two things can leave later, and
             nothing can take them back: bytes that the operating system still holds for a dead process, and the rest of
             a body that a process had begun to send before it was suspended and another one took its journal over.
-        rows: What became of each row with this call, whatever is known of it by now: UNKNOWN where nobody saw the call
-            end. Withdrawn rows are left out, so there may be none.
+        rows: What became of each row with this call, even if more is known by now: UNKNOWN where its end was never
+            seen. Withdrawn rows are left out, so there may be none.
     """
 
     began: int
@@ -151,8 +151,8 @@ class Journal(Protocol):
 
     A journal whose doubts can be settled has two more, for which it is open as for a run:
 
-    * ``calls() -> Iterator[JournalCall]`` lists all calls in the order of their intents. What is written meanwhile does
-      not show.
+    * ``calls() -> Iterator[JournalCall]`` lists all calls in the order of their intents, without what is written
+      meanwhile.
     * ``settle(rows: Sequence[Known]) -> None`` writes what was proven of rows, `RowState.ADDED` with its id or
       `RowState.ABSENT`: all or none, on disk when it returns; otherwise it raises `JournalError`. It settles the doubt
       of all calls whose intents were written before. With no rows, before anything else is written, it notes that the
@@ -165,7 +165,7 @@ class Journal(Protocol):
 
     @property
     def salt(self) -> bytes:
-        """The salt of its fingerprints, at most 16 bytes, known to nobody without it; known once it is open."""
+        """The salt of its fingerprints, at most 16 secret bytes; known once it is open."""
 
     def open(self, store: str) -> None:
         """
@@ -180,7 +180,7 @@ class Journal(Protocol):
         """
 
     def known(self) -> Iterator[Known]:
-        """List what earlier runs came to, by ascending position. What is written meanwhile does not show."""
+        """List the known rows of earlier runs, by ascending position, without what is written meanwhile."""
 
     def write(self, entries: Sequence[JournalEvent]) -> None:
         """
@@ -204,11 +204,11 @@ class Journal(Protocol):
 
 def fold(calls: Iterable[PastCall]) -> Iterator[Known]:
     """
-    Merge what became of rows with several calls into what is known of each, by ascending position.
+    Merge what became of rows with several calls into the known state of each, by ascending position.
 
-    What was added stays added; what may have been saved stays in doubt until it was added or proven absent, whatever a
-    later call said; else the last call counts. A row that was proven absent is not known, until a later call carries it
-    again. Memory holds the rows of those calls alone whose ranges of positions overlap.
+    What was added stays added; what may have been saved stays in doubt until it was added or proven absent, even if a
+    later call says otherwise; else the last call counts. A row that was proven absent is not known, until a later call
+    carries it again. Memory holds the rows of those calls alone whose ranges of positions overlap.
 
     Args:
         calls: By ascending `PastCall.first`.

@@ -3,9 +3,9 @@ A journal in one SQLite file. May import: events, protocol, errors.
 
 How it holds. Each write is one transaction with ``synchronous=FULL`` and a rollback journal, so that a commit is on
 disk when it returns. Not SQLite's write-ahead log, though that costs a third: a log whose synced part is damaged opens
-silently as an earlier state, and a lost intent would be a log added twice. Here all that was committed stands in the
-file itself, and every event carries a checksum over itself and the one before; the last one stands in the head as
-well. So what was not synced is rolled back by SQLite, and any other damage is noticed when the file is opened.
+silently as an earlier state, and a lost intent would be a log added twice. Here everything that was committed is in the
+file itself, and every event carries a checksum over itself and the one before; the head has the last one as well. So
+what was not synced is rolled back by SQLite, and any other damage is noticed when the file is opened.
 
 The file holds positions, fingerprints (salted, 16 bytes), states, ids, and when runs began and ended; no text of a
 customer or of Neto, no API key.
@@ -170,7 +170,7 @@ class SqliteJournal(Journal):
         self._over = True
 
     def calls(self) -> Iterator[JournalCall]:
-        """List all calls, in the order of their intents. What is written meanwhile does not show."""
+        """List all calls, in the order of their intents, without what is written meanwhile."""
         return self._listed(self._head.sequence)
 
     def settle(self, rows: Sequence[Known]) -> None:
@@ -189,7 +189,7 @@ class SqliteJournal(Journal):
 
     def summary(self) -> JournalSummary:
         """
-        Say what stands in the file, without a change to it.
+        Summarise the file without changing it.
 
         Raises:
             ConfigurationError: There is none, it is damaged, or another process is using it now.
@@ -203,7 +203,7 @@ class SqliteJournal(Journal):
 
     def remembered(self) -> JournalSummary | None:
         """
-        Say what a run of it would go on from, without a change to it; None where it would be the first.
+        Summarise what a run would continue from, without changing it; None where it would be the first.
 
         A process that died while it made the file, or a full disk, leaves one with which no import has begun.
 
@@ -216,7 +216,7 @@ class SqliteJournal(Journal):
     @contextmanager
     def reading(self) -> Iterator[bool]:
         """
-        Have it open without a change to it, for this process alone; False where no import has begun with it.
+        Open it without changing it, for this process alone; False where no import has begun with it.
 
         What a crash left half written is taken back, as each opening of the file does.
 
@@ -239,7 +239,7 @@ class SqliteJournal(Journal):
     def close(self) -> None:
         if not self._over:
             self._over = True
-            # Where it can't be written the moment of the next opening stands in for it.
+            # If it can't be written, the moment of the next opening is used.
             with suppress(sqlite3.Error, JournalError):
                 self._check_there()
                 self._append([ended(self._now())])

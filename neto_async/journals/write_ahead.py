@@ -128,7 +128,7 @@ class WriteAheadLog(WriteAhead):
 
     async def intend(self, call: int, records: Sequence[PendingRecord]) -> bool:
         rows = tuple([(pending.index, self._fingerprint(pending.fields)) for pending in records])
-        # Before it is on disk: a loop that is torn down cancels whoever waits for that, and the end must follow.
+        # Before it is on disk: a loop that shuts down cancels the wait for that, and the end must still follow.
         self._calls[call] = _OpenCall([index for index, _ in rows])
         written: asyncio.Future[bool] = self._loop.create_future()
 

@@ -52,7 +52,7 @@ class Text:
     """
     Notes, as they were sent or as they came back.
 
-    ``words`` is what is left whatever a store does: ASCII letters and digits outside of tags, in lower case.
+    ``words`` has what no store changes: ASCII letters and digits outside of tags, in lower case.
     """
 
     notes: str = field(repr=False)
@@ -77,7 +77,7 @@ class Text:
 @frozen(kw_only=True)
 class Calibration:
     """
-    What is known of how the store gives logs back.
+    How the store gives logs back, as far as it is known.
 
     Attributes:
         witnesses: Known logs that came back.

@@ -1,5 +1,5 @@
 """
-What is known when doubt is to be settled: values without behaviour. May import: calibration, models.
+The evidence from which doubt is settled: values without behaviour. May import: calibration, models.
 
 Two scales of time are in use. An *order number* says which of two events this side recorded first, as a journal
 numbers its events; it never goes back. A moment is in seconds of one clock, such as `time.time`, and serves to
@@ -43,7 +43,7 @@ def folded_name(username: str) -> str:
 
 
 def customer_of(sent: Fields) -> str:
-    """Give the folded name of the customer that a record belongs to; empty for one of nobody."""
+    """Give the folded name of the customer that a record belongs to; empty for one without a user name."""
     return folded_name(sent.get("Username", ""))
 
 
@@ -125,7 +125,7 @@ class Reading:
 @frozen(kw_only=True)
 class DoubtsAndKnown:
     """
-    What this side knows of some doubts, before anything is read.
+    What is known of some doubts before anything is read.
 
     Attributes:
         doubts: Every record in doubt, those of one call in the order in which it carried them.

@@ -42,9 +42,9 @@ class JournalDoubts:
     The rows of a journal that are in doubt.
 
     Attributes:
-        given: What is known of them; a doubt's ``row`` is its position, and a row that went with several calls has
-            one for each. So has a row that was sent again while it was in doubt, and added: what its earlier calls have
-            saved could be taken for an equal row's.
+        given: What is known of them; a doubt's ``row`` is its position, and a row that went with several calls has one
+            for each. So has a row that was sent again while it was in doubt, and added: logs that its earlier calls
+            saved could be taken for those of an equal row.
         outcomes: What was known of each row, by position.
         fingerprints: Those of the rows, by position.
     """
@@ -56,7 +56,7 @@ class JournalDoubts:
 
 def doubts_of(journal: Any, source: Iterable[object], *, zone: tzinfo, marker: str | None = None) -> JournalDoubts:
     """
-    Say what is known of the rows that a journal has in doubt.
+    Gather what is known of the rows that a journal has in doubt.
 
     Args:
         journal: Open, with ``calls`` and ``settle``; see `Journal`.

@@ -31,13 +31,13 @@ NO_CALL = 0
 
 def doubts_in(outcomes: Sequence[Outcome], *, zone: tzinfo) -> DoubtsAndKnown:
     """
-    Say what is known of the doubts among some outcomes; a doubt's ``row`` is its place among them.
+    Gather what is known of the doubts among some outcomes; a doubt's ``row`` is its place among them.
 
     Which place a record had in its call is known from its index alone, and not for single adds: all have the same.
     Such records count as records of several calls that went together.
 
     Args:
-        outcomes: All that a program has of a store. What has no part in it is passed over.
+        outcomes: All that a program has of a store. Those that say nothing about a doubt are ignored.
         zone: The zone that times are sent in.
     """
     numbers: dict[tuple[float, int, int], int] = {}

@@ -1,8 +1,8 @@
 """
 Reading customers with their logs, page by page. May import: evidence, wire, sending, models, outcomes, errors, results.
 
-A read changes nothing, so one that brought no answer is repeated. What the store gives without having been asked for is
-left out: a store may ignore a filter that it does not know.
+A read changes nothing, so one that brought no answer is repeated. Customers that were not asked for are left out: a
+store may ignore a filter that it does not know.
 """
 
 from __future__ import annotations

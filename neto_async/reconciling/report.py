@@ -1,4 +1,4 @@
-"""From verdicts to what a program sees. May import: evidence, outcomes, results."""
+"""Verdicts to outcomes, which a program sees. May import: evidence, outcomes, results."""
 
 from __future__ import annotations
 

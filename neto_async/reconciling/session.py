@@ -46,10 +46,10 @@ class Switches:
     wait: bool
     on_progress: Callable[[int, int], object] | None
 
-    def tell(self, looked_at: int, of_all: int) -> None:
-        """Pass on how far it is."""
+    def report(self, judged: int, of_all: int) -> None:
+        """Report progress."""
         if self.on_progress is not None:
-            self.on_progress(looked_at, of_all)
+            self.on_progress(judged, of_all)
 
 
 def reader_of(engine: Engine) -> Reader:
@@ -69,7 +69,7 @@ async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switch
     async with aclosing(_settled(engine, given, switches)) as settled:
         async for some in settled:
             found |= {verdict.doubt.row: reconciled(verdict, listed[verdict.doubt.row]) for verdict in some}
-            switches.tell(len(found), len(given.doubts))
+            switches.report(len(found), len(given.doubts))
     return _report(found)
 
 
@@ -109,7 +109,7 @@ async def reconcile_journal(
                     await loop.run_in_executor(threads, settling.settle, proven)
                 for verdict in verdicts:
                     found[verdict.doubt.row] = reconciled(verdict, doubts.outcomes[verdict.doubt.row])
-                switches.tell(len(found), len(doubts.outcomes))
+                switches.report(len(found), len(doubts.outcomes))
     finally:
         await complete_through_cancellation(lambda: loop.create_task(_close(to_close, threads)))
     return _report(found)

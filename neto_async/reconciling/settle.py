@@ -48,7 +48,7 @@ def calls_needed(given: DoubtsAndKnown) -> int:
 
 
 def over_at(given: DoubtsAndKnown, settle_after: float) -> float:
-    """Say from which moment on nothing of the calls in doubt is saved any more, as far as it is known of them."""
+    """Give the moment after which nothing of the calls in doubt is saved any more, where their ends are known."""
     return max((call.left_at for call in given.calls if call.left_at < float("inf")), default=0.0) + settle_after
 
 
@@ -95,7 +95,7 @@ def _groups(doubts: Mapping[str, Sequence[Doubt]]) -> Iterator[list[str]]:
 
 
 def _with_its_call(verdict: Verdict) -> Verdict:
-    """Say what is missing where nothing is known of a doubt's call."""
+    """Say that the journal is missing where a doubt's call is not known."""
     if verdict.doubt.call != NO_CALL or verdict.settled is not Settled.UNKNOWN or verdict.missing is Missing.USERNAME:
         return verdict
     return Verdict(

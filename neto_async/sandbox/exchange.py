@@ -1,5 +1,5 @@
 """
-The store's application: what it does with a call that reached it, and what it answers.
+The store's application: it processes a call that reached it, and makes the answer.
 
 May import: reading, checking, credentials, customers, replies, ledger, transmission.
 """
@@ -87,7 +87,7 @@ class Application:
         problems = [self._problems(record, is_update=is_update) for record in request.records]
         for position in refusing:
             problems[position] = problems[position] or [_echo(request.records[position])]
-        # A record that a fault refuses is refused beside its neighbours, whatever the store does with bad ones.
+        # A record that a fault refuses is refused beside its neighbours, even where the store would refuse all.
         if any(problems) and not (self.partial or refusing):
             return Answer(errors=_messages(problems))
         good = [record for record, faults in zip(request.records, problems, strict=True) if not faults]
@@ -146,7 +146,7 @@ class Exchange:
         return self._answer
 
     def process_later(self, seconds: float | None, *, until: asyncio.Event | None = None) -> None:
-        """Do the store's work after seconds, or when an event is set, whatever becomes of the call meanwhile."""
+        """Do the store's work after seconds, or when an event is set, even if the call ends meanwhile."""
         late = self._application.late
         task = asyncio.create_task(self._process_after(seconds, until))
         late.add(task)

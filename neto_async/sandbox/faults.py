@@ -1,5 +1,5 @@
 """
-What can go wrong at a store, each as a small named object; ``script.py`` says which call meets which.
+The faults of a store, each a small named object; ``script.py`` says which call meets which.
 
     store.faults.next(faults.Reset(saves=True), faults.Status(503))    # one coming call each, in this order
     store.faults.when(lambda request: request.contains("x"), faults.Refuse())
@@ -62,7 +62,7 @@ __all__ = [
 @frozen
 class Fault(ABC):
     """
-    What all faults share; a test may bring one of its own.
+    The base of all faults; a test may define its own.
 
     Attributes:
         reads_body: False where the call is ended before its body is read.

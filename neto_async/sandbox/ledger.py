@@ -1,5 +1,5 @@
 """
-The store's own book: what it saved, and which calls it took. It is the truth that tests compare with.
+The store's ledger: the logs that it saved and the calls that it took. Tests compare with it.
 
 May import: reading, transmission.
 """

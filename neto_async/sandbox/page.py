@@ -1,7 +1,7 @@
 """
-The pages of the store: its front page for a person, the state as JSON, and what a wrong path gets.
+The pages of the store: its front page for a person, the state as JSON, and the answer to a wrong path.
 
-Everything that came from outside is escaped here, once: the script on the page takes over what this module made.
+Everything that came from outside is escaped here, once: the script on the page inserts it unchanged.
 May import: checking, credentials, customers, ledger, quota, transmission.
 """
 

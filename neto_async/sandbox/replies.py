@@ -32,7 +32,7 @@ class Message:
 @frozen(kw_only=True)
 class Answer:
     """
-    What the store has to say to a call, before it is printed in a shape.
+    The store's answer to a call, before it is printed in a shape.
 
     Attributes:
         action: The action that it answers.
@@ -133,7 +133,7 @@ def _envelope(answer: Answer, shape: ReplyShape, now: datetime) -> dict[str, Any
 
 
 def _records(answer: Answer, shape: ReplyShape) -> tuple[str, list[Any]]:
-    """Give the records and the name that they stand under; an update has none."""
+    """Give the records and the name of their element; an update has none."""
     if answer.action == "GetCustomer":
         return "Customer", [_customer(customer, shape) for customer in answer.customers]
     ids: list[Any] = [{"LogID": str(log_id) if shape.log_ids == "text" else log_id} for log_id in answer.log_ids]

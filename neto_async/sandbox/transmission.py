@@ -1,5 +1,5 @@
 """
-What goes over the wire in answer to a call: a whole HTTP reply, or exact bytes and the way the connection ends.
+The transmission that answers a call: a whole HTTP reply, or exact bytes and the way the connection ends.
 
 May import: nothing of neto_async; `connection` carries it out.
 """

@@ -1,5 +1,5 @@
 """
-What earlier calls mean for the next ones: pauses, probes, halting. Pure, on times that are passed in.
+Backpressure: earlier calls make the next ones pause, probe or halt. Pure, on times that are passed in.
 
 May import: nothing of the package.
 

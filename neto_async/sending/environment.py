@@ -1,5 +1,5 @@
 """
-What the environment says about proxies and certificates. May import: errors.
+Proxies and certificates, as the environment names them. May import: errors.
 
 No text here repeats a value: a proxy's address may hold a password.
 """

@@ -1,5 +1,5 @@
 """
-What the end of a call means for its records, for the lanes and for the calls after it.
+The consequences of the end of a call for its records, the lanes and the calls after it.
 
     added, updated, read      settled
     refused, one record       settled: rejected

@@ -1,5 +1,5 @@
 """
-Watching calls from outside, as tracing and logging do. May import: escaping, wire, outcomes.
+Observing calls from outside, as tracing and logging do. May import: escaping, wire, outcomes.
 
 The engine notifies an observer where records come from, and when a call begins and ends. It passes neither records nor
 answers, so that nothing that an observer writes can hold a customer's text, a key or Neto's words. Observers, and the
