@@ -321,7 +321,7 @@ class AsyncNetoClient:
             journal: Instead of them, the journal of an import. What is proven is noted in it, so that the next run
                 sends what is absent, and nothing twice.
             source: The source of that import, unchanged; it is read several times, in a thread.
-            marker: With a journal, that of the import, if all its runs had one.
+            marker: With a journal that remembers none, that of the import, if all its runs had one.
             sole_writer: You guarantee that, since the last id known before each call in doubt, nobody else has written
                 logs with the same Notes for these customers, or edited those that the call saved.
             settle_after: Seconds after its end until nothing of a call is saved any more, and what was saved can be
@@ -413,6 +413,7 @@ class AsyncNetoClient:
             retry_rejected: Send rows again that were rejected in an earlier run, even if they have not changed.
             marker: With a journal, a text that ends the Notes of each log, such as ``" [#{}]"``: eight letters and
                 digits replace ``{}``. Staff see it, and `reconcile` finds the log by it, even if others write logs too.
+                The journal remembers it: a later run with None uses it, and one with another marker is refused.
             reports: Takes each outcome before the journal does, in a thread; see `Reports`.
             total: Number of records in the source, where it has no ``len()``; for `ImportProgress` alone.
             drain_source: After the run has stopped, read the source to its end all the same, so that every row has an

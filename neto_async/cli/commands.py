@@ -232,7 +232,8 @@ _rate_option = option(
     "--marker",
     callback=_marker,
     metavar="TEXT",
-    help='Text that ends each note, such as " [#{}]", with a token for {}; settle finds the rows by it.',
+    help='Text that ends each note, such as " [#{}]", with a token for {}; settle finds the rows by it. The journal '
+    "remembers it.",
 )
 @option(RESUMING, "--retry-rejected", is_flag=True, help="Send rows again that an earlier run saw rejected.")
 @option(RESUMING, "--import-unknown", is_flag=True, help="Import an unknown.csv, after you have checked the store.")
@@ -319,7 +320,14 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     is_flag=True,
     help="You guarantee that nobody else has written logs with the same notes for these customers meanwhile.",
 )
-@option(MAIN, "--marker", callback=_marker, metavar="TEXT", help="The --marker with which the file was imported.")
+@option(
+    MAIN,
+    "--marker",
+    callback=_marker,
+    metavar="TEXT",
+    help="The --marker with which the file was imported, where the journal does not remember it: it is from an earlier "
+    "release then.",
+)
 @option(
     MAIN,
     "--settle-after",

@@ -28,6 +28,7 @@ from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.resuming import check_source
 from neto_async.journals.events import JournalSummary
+from neto_async.journals.marking import agreed
 from neto_async.mapping.columns import ColumnMapping
 from neto_async.outcomes import NotSentCause
 from neto_async.results import ImportProgress
@@ -75,8 +76,10 @@ def import_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], o
     where = {"store_url": "http://127.0.0.1", "api_key": "none"} if options.to_sandbox else credentials_from_env()
     client = {**where, **limits}
     settings = Settings(**client)
-    options = evolve(options, earlier=_earlier(options, settings))
-    identity = None if options.earlier is None else options.earlier.identity
+    earlier = _earlier(options, settings)
+    if earlier is not None:
+        options = evolve(options, earlier=earlier, marker=agreed(options.marker, earlier.marker))
+    identity = None if earlier is None else earlier.identity
     reports = reports_in(options.report, rows, plan, identity)
     source = LogSource(file=rows, plan=plan)
     _compare(source, settings, options)

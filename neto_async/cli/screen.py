@@ -266,7 +266,8 @@ class Screen(Output):
         else:
             end = f"The last run came to the end of its file, of {counted(summary.rows, 'row')}."
         begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {counted(summary.runs, 'run')} so far"
-        self.list({"Store": summary.store, "Begun": begun, "Rows": remembered(summary)})
+        marker = f'"{summary.marker}" ends each note' if summary.marker else None
+        self.list({"Store": summary.store, "Begun": begun, "Rows": remembered(summary), "Marker": marker})
         self.say(end)
 
     def list(self, entries: Mapping[str, str | None]) -> None:

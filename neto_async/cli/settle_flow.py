@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from neto_async.cli.exit_codes import ALL_ADDED, SOME_UNKNOWN, STOPPED
 from neto_async.cli.import_flow import readable, reports_in
@@ -24,6 +24,7 @@ from neto_async.files.opening import RowFile
 from neto_async.importing.plan import LogSource, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.resuming import outcomes_so_far
+from neto_async.journals.marking import agreed
 from neto_async.journals.protocol import READ_AT_ONCE
 from neto_async.mapping.columns import ColumnMapping
 from neto_async.reconciling.evidence import Missing
@@ -49,6 +50,7 @@ class SettleOptions:
         absent: Rows from 1 that a person did not find there.
         sole_writer: The user's guarantee.
         marker: The form of the marker that the rows were sent with; None without one.
+        marker_noted: Whether the journal says that.
         settle_after: Seconds.
         report: The folder of the import's reports, which are written anew; None where that is not asked for.
         as_json: Write an object for a program.
@@ -62,6 +64,7 @@ class SettleOptions:
     settle_after: float
     report: Path | None
     as_json: bool
+    marker_noted: bool = False
 
 
 def settle_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: SettleOptions) -> int:
@@ -71,7 +74,11 @@ def settle_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], o
     settings = Settings(**client)
     with readable(rows.name):
         source = LogSource(file=rows, plan=make_plan(rows, mapping, import_unknown=False))
-        reports = reports_in(options.report, rows, source.plan, options.journal.summary().identity)
+        summary = options.journal.summary()
+        options = evolve(
+            options, marker=agreed(options.marker, summary.marker), marker_noted=summary.marker is not None
+        )
+        reports = reports_in(options.report, rows, source.plan, summary.identity)
         noted = None
         if options.found or options.absent:
             noted = _note(source, settings, options, screen)
@@ -138,6 +145,7 @@ def _plan(source: LogSource, settings: Settings, options: SettleOptions, screen:
                 "Doubt": counted(rows, "row"),
                 "Read": f"{counted(customers, 'customer')} in {calls:,} calls or more{minutes}; nothing is sent",
                 "Notice": f"{counted(nameless, 'row')} without a user name can't be read back" if nameless else None,
+                "Marker": None if options.marker is None else f'"{options.marker}"',
             }
         )
         until = over_at(given, options.settle_after)
@@ -230,7 +238,7 @@ def _hint(missing: str, options: SettleOptions) -> str:
     """Name the option that could supply what is missing."""
     if missing == Missing.SOLE_WRITER:
         return " If you can give it: --sole-writer."
-    if missing == Missing.KNOWN_LOGS and options.marker is None:
+    if missing == Missing.KNOWN_LOGS and options.marker is None and not options.marker_noted:
         return " If the file was imported with a --marker, give the same."
     return ""
 

@@ -275,12 +275,12 @@ class ImportRun(AsyncIterator[Outcome]):
         from neto_async.journals.write_ahead import WriteAheadLog  # noqa: PLC0415
 
         log = WriteAheadLog(self._journal, self._reports, pass_on=self._pass_on, broken=self._on_broken)
-        await log.open(self._engine.settings.store_url)
+        marker = await log.open(self._engine.settings.store_url, self._marker)
         self._log = log
         if self._journal is not None:
             self._lane.write_ahead = log
-            if self._marker is not None:
-                self._lane.marked = Marking(self._marker, self._journal.salt).marked
+            if marker is not None:
+                self._lane.marked = Marking(marker, self._journal.salt).marked
             self._earlier_runs = EarlierRuns(
                 salt=self._journal.salt,
                 zone=self._engine.settings.wire_timezone,

@@ -6,7 +6,7 @@ last one. So an event that was changed, taken out or put in is noticed when the 
 
 A release that knows nothing of settling reads such a journal rightly, and needs no other form of it. It takes SETTLED
 for an intent, whatever its kind: what was found is added, as an END says so; what is absent is in doubt, as no END
-follows, and is held. It ignores ENDED, the body of BEGAN, and SETTLED without rows; FINISHED is as it was.
+follows, and is held. It ignores ENDED, the body of BEGAN, MARKED, and SETTLED without rows; FINISHED is as it was.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = [
     "ended",
     "finished",
     "known_of",
+    "marked",
     "settled",
     "summed_up",
     "utcnow",
@@ -64,6 +65,7 @@ class Kind(IntEnum):
     FINISHED = 3  # a run, with its source; ENDED comes before it
     ENDED = 4  # a run: none of its calls is under way any more; the moment
     SETTLED = 5  # rows that are absent, or added if an END follows; without rows: what BEGAN before is no run
+    MARKED = 6  # follows BEGAN of a run: the form of the marker of its rows, empty where they carry none
 
 
 class Event(NamedTuple):
@@ -108,6 +110,7 @@ class JournalSummary:
         added, rejected, in_doubt: Rows, by their known state.
         rows: Rows of the source, where the last run came to its end; None where it stopped before.
         remaining: Those of ``rows`` that were invalid or not sent, so that no call is known for them; None as ``rows``.
+        marker: The form of the marker that its rows carry; empty where they carry none, None where that was not noted.
     """
 
     identity: str = field(repr=False)
@@ -119,6 +122,7 @@ class JournalSummary:
     in_doubt: int
     rows: int | None
     remaining: int | None
+    marker: str | None = None
 
 
 def summed_up(
@@ -129,6 +133,7 @@ def summed_up(
     store: str,
     created_at: datetime,
     runs: int,
+    marker: str | None,
 ) -> JournalSummary:
     """Count the rows that a journal knows; ``last`` is the last event of a run, no END or ENDED: its kind and body."""
     rows = _COUNT.unpack(last[1])[0] if last is not None and last[0] == Kind.FINISHED else None
@@ -147,6 +152,7 @@ def summed_up(
         in_doubt=states[RowState.UNKNOWN],
         rows=rows,
         remaining=None if rows is None else rows - inside,
+        marker=marker,
     )
 
 
@@ -212,6 +218,11 @@ def finished(rows: int, moment: datetime) -> list[Event]:
     return [ended(moment), Event(Kind.FINISHED, body=_COUNT.pack(rows))]
 
 
+def marked(form: str) -> Event:
+    """Give the event that says which marker the rows of a run carry, from its form; empty for none."""
+    return Event(Kind.MARKED, body=form.encode())
+
+
 def settled(rows: Sequence[Known], sequence: int) -> list[Event]:
     """
     Give what to write of rows that were settled.
@@ -243,15 +254,27 @@ def _settled(rows: Sequence[Known]) -> Event:
 
 
 def calls_of(
-    openings: Iterable[tuple[int, bytes]], page_after: Callable[[int], Sequence[tuple[int, bytes, int | None, bytes]]]
+    openings: Sequence[tuple[int, int, bytes]],
+    page_after: Callable[[int], Sequence[tuple[int, bytes, int | None, bytes]]],
 ) -> Iterator[JournalCall]:
     """
-    List calls with their known moments.
+    List calls with their known moments and runs.
 
-    ``openings`` has number and body of each event that says when a run began or ended, in order, all held in memory.
-    ``page_after`` gives the next calls after the intent of a number: number and body of the intent and of the end.
+    Args:
+        openings: Number, kind and body of each BEGAN, ENDED and MARKED, in order. All are held in memory.
+        page_after: Gives the next calls after the intent of a number: number and body of the intent and of the end.
     """
-    moments = [(number, _EPOCH + timedelta(microseconds=_MOMENT.unpack(body)[0])) for number, body in openings if body]
+    moments = [
+        (number, _EPOCH + timedelta(microseconds=_MOMENT.unpack(body)[0]))
+        for number, kind, body in openings
+        if body and kind != Kind.MARKED
+    ]
+    runs: list[tuple[int, bool]] = []  # which a release began that notes no marker, after another had noted one: False
+    noted = False
+    for number, kind, _ in openings:
+        if kind != Kind.ENDED:
+            noted = noted or kind == Kind.MARKED
+            runs.append((number, kind == Kind.MARKED or not noted))
     last = 0
     while page := page_after(last):
         for last, rows, end, states in page:
@@ -263,6 +286,7 @@ def calls_of(
                 ended=end,
                 began_at=moments[before - 1][1] if before else None,
                 over_at=moments[after][1] if after < len(moments) else None,
+                marker_known=runs[bisect(runs, last, key=itemgetter(0)) - 1][1],
                 rows=[row for row in known_of(Kind.INTENT, rows, states) if row.state is not RowState.WITHDRAWN],
             )
 

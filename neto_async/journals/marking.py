@@ -1,9 +1,10 @@
 """
 Markers: a short token in the Notes of a record, by which it is found again for certain.
 
-May import: wire, models, errors. A journal's fingerprint of a row is of the log without its marker, so that the same
-file goes on with and without one. The token is made from the row's fingerprint and position: who has journal and source
-can make it again.
+May import: protocol, wire, models, errors. A journal's fingerprint of a row is of the log without its marker. The token
+is made from the row's fingerprint and position: who has journal and source can make it again, from the form that the
+journal remembers. All rows of a journal carry the same marker, or none: a row that was sent without one, and is looked
+for by one, would seem to be absent.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
 
@@ -18,7 +20,7 @@ from neto_async.errors import ConfigurationError
 from neto_async.models import UNCARRIABLE
 from neto_async.wire import Fields, make_fingerprint
 
-__all__ = ["Marking", "checked_form"]
+__all__ = ["Marking", "agreed", "checked_form", "marker_of"]
 
 PLACE = "{}"
 """The place of the token in a marker's form."""
@@ -29,6 +31,38 @@ def checked_form(form: object) -> str:
     if not isinstance(form, str) or form.count(PLACE) != 1 or UNCARRIABLE.search(form):
         raise ConfigurationError('marker must be a text with one {} for its token, such as " [#{}]"')
     return form
+
+
+def agreed(given: str | None, noted: str | None) -> str | None:
+    """
+    Give the form of the marker that a journal's rows carry; None where they carry none.
+
+    Args:
+        given: What the user said; None where nothing was said.
+        noted: What the journal has noted: empty for no marker, None where it has noted nothing.
+
+    Raises:
+        ConfigurationError: They contradict each other.
+    """
+    if given is None or noted is None:
+        return given or noted or None
+    if given != noted:
+        made = f'with the marker "{noted}"' if noted else "without a marker"
+        raise ConfigurationError(
+            f'the rows of this journal were sent {made}, so "{given}" can\'t be their marker: leave it out, and the '
+            "journal says what is right"
+        )
+    return given
+
+
+def marker_of(journal: Any, given: str | None) -> str | None:
+    """
+    Give the form of the marker that the rows of an open journal carry, as `agreed`.
+
+    Raises:
+        ConfigurationError: The journal has noted another one.
+    """
+    return agreed(given, journal.marker() if hasattr(journal, "marker") else None)
 
 
 @define

@@ -22,8 +22,8 @@ has one place in the sequence, so what the first connection still carries is com
 A statement that a failover to an asynchronous standby loses can't be noticed by the events that remain. It shows in the
 server's timeline, so a journal whose timeline changed is refused.
 
-The database holds positions, fingerprints (salted, 16 bytes), states, ids, and when runs began and ended; no text of a
-customer or of Neto, and no key. Needs the extra ``postgres``.
+The database holds positions, fingerprints (salted, 16 bytes), states, ids, when runs began and ended, and the form of
+the rows' marker; no text of a customer or of Neto, and no key. Needs the extra ``postgres``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,18 @@ from typing import Any, LiteralString
 from neto_async.credentials import Secret, SecretValue
 from neto_async.errors import ConfigurationError, JournalError, JournalInUseError
 from neto_async.journals import postgres_tables as tables
-from neto_async.journals.events import Event, Head, JournalSummary, OpenCalls, began, ended, finished, settled, utcnow
+from neto_async.journals.events import (
+    Event,
+    Head,
+    JournalSummary,
+    OpenCalls,
+    began,
+    ended,
+    finished,
+    marked,
+    settled,
+    utcnow,
+)
 from neto_async.journals.postgres_tables import (
     SCHEMA,
     CannotConnectError,
@@ -179,6 +190,19 @@ class PostgresJournal(Journal):
     def finish(self, rows: int) -> None:
         self._append(lambda _: finished(rows, self._now()))
         self._over = True
+
+    def marker(self) -> str | None:
+        """Give the form of its rows' marker, empty for none; None where no run that began a call has noted it."""
+        return tables.marker_in(self._read, self._id)
+
+    def note_marker(self, form: str) -> None:
+        """
+        Note the form of the marker of this run's rows, empty for none.
+
+        Raises:
+            JournalError: It could not be written, or nobody knows whether it was.
+        """
+        self._append(lambda _: [marked(form)])
 
     def calls(self) -> Iterator[JournalCall]:
         """

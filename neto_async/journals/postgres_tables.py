@@ -50,6 +50,7 @@ __all__ = [
     "connected_to",
     "create_tables",
     "list_journals",
+    "marker_in",
     "opened",
     "past_of",
     "prune_journals",
@@ -208,8 +209,14 @@ ORDER BY began.first, began.sequence LIMIT %(limit)s
 # Not a join: on tables that were never analyzed each page would read all ends.
 
 OPENINGS = """
-SELECT sequence, body FROM {s}.event
-WHERE journal = %(id)s AND kind IN (%(began)s, %(ended)s) AND sequence <= %(last)s ORDER BY sequence
+SELECT sequence, kind, body FROM {s}.event
+WHERE journal = %(id)s AND kind IN (%(began)s, %(ended)s, %(marked)s) AND sequence <= %(last)s ORDER BY sequence
+"""
+
+MARKER = """
+SELECT body FROM {s}.event WHERE journal = %(id)s AND kind = %(marked)s AND sequence < (
+    SELECT sequence FROM {s}.event WHERE journal = %(id)s AND kind = %(intent)s ORDER BY sequence DESC LIMIT 1
+) ORDER BY sequence DESC LIMIT 1
 """
 
 CALLS = """
@@ -453,6 +460,12 @@ def calls_of_journal(read: Read, journal: int, last: int) -> Iterator[JournalCal
     )
 
 
+def marker_in(read: Read, journal: int) -> str | None:
+    """Give the form of the marker of a journal's rows, empty for none; None where it was not noted."""
+    noted = read(MARKER, id=journal)
+    return noted[0][0].decode() if noted else None
+
+
 def summary_of(database: Database, name: str) -> JournalSummary:
     """Count what a journal knows; `ConfigurationError` where there is none, or it is damaged."""
     row = database.look(name)
@@ -467,6 +480,7 @@ def summary_of(database: Database, name: str) -> JournalSummary:
         store=row.store,
         created_at=row.created_at,
         runs=runs,
+        marker=marker_in(database.run, row.id),
     )
 
 

@@ -131,6 +131,7 @@ class JournalCall:
             a body that a process had begun to send before it was suspended and another one took its journal over.
         rows: What became of each row with this call, even if more is known by now: UNKNOWN where its end was never
             seen. Withdrawn rows are left out, so there may be none.
+        marker_known: False where an earlier run noted the marker of its rows and the run of this call did not.
     """
 
     began: int
@@ -138,6 +139,7 @@ class JournalCall:
     began_at: datetime | None
     over_at: datetime | None
     rows: Sequence[Known]
+    marker_known: bool = True
 
 
 class Journal(Protocol):
@@ -157,6 +159,13 @@ class Journal(Protocol):
       `RowState.ABSENT`: all or none, on disk when it returns; otherwise it raises `JournalError`. It settles the doubt
       of all calls whose intents were written before. With no rows, before anything else is written, it notes that the
       journal was opened only to settle, which is no run.
+
+    A journal that remembers which marker its rows carry has two more, for which it is open:
+
+    * ``marker() -> str | None`` gives the form that was noted last by a run which has begun a call since; None where
+      none was noted.
+    * ``note_marker(form: str) -> None`` notes the form for the run that was begun just now, empty for none. It raises
+      `JournalError` where that can't be written.
     """
 
     @property

@@ -7,8 +7,8 @@ silently as an earlier state, and a lost intent would be a log added twice. Here
 file itself, and every event carries a checksum over itself and the one before; the head has the last one as well. So
 what was not synced is rolled back by SQLite, and any other damage is noticed when the file is opened.
 
-The file holds positions, fingerprints (salted, 16 bytes), states, ids, and when runs began and ended; no text of a
-customer or of Neto, no API key.
+The file holds positions, fingerprints (salted, 16 bytes), states, ids, when runs began and ended, and the form of the
+rows' marker; no text of a customer or of Neto, no API key.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from neto_async.journals.events import (
     ended,
     finished,
     known_of,
+    marked,
     settled,
     summed_up,
     utcnow,
@@ -94,6 +95,9 @@ _OF_RUNS = """FROM event WHERE NOT (kind = :began AND coalesce((
 
 _RUNS = f"SELECT count(*) {_OF_RUNS} AND kind = :began"
 _LATEST = f"SELECT kind, body {_OF_RUNS} AND kind IN (:began, :intent, :finished) ORDER BY sequence DESC LIMIT 1"
+_MARKER = """SELECT body FROM event WHERE kind = :marked AND sequence < (
+    SELECT sequence FROM event WHERE kind = :intent ORDER BY sequence DESC LIMIT 1
+) ORDER BY sequence DESC LIMIT 1"""
 _KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 
 _MADE: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
@@ -168,6 +172,21 @@ class SqliteJournal(Journal):
         with self._failing():
             self._append(finished(rows, self._now()))
         self._over = True
+
+    def marker(self) -> str | None:
+        """Give the form of its rows' marker, empty for none; None where no run that began a call has noted it."""
+        noted = self._open.execute(_MARKER, _KINDS).fetchone()
+        return None if noted is None else noted[0].decode()
+
+    def note_marker(self, form: str) -> None:
+        """
+        Note the form of the marker of this run's rows, empty for none.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        with self._failing():
+            self._append([marked(form)])
 
     def calls(self) -> Iterator[JournalCall]:
         """List all calls, in the order of their intents, without what is written meanwhile."""
@@ -405,8 +424,8 @@ class SqliteJournal(Journal):
 
     def _listed(self, last: int) -> Iterator[JournalCall]:
         openings = self._open.execute(
-            "SELECT sequence, body FROM event WHERE kind IN (?, ?) AND sequence <= ? ORDER BY sequence",
-            (Kind.BEGAN, Kind.ENDED, last),
+            "SELECT sequence, kind, body FROM event WHERE kind IN (?, ?, ?) AND sequence <= ? ORDER BY sequence",
+            (Kind.BEGAN, Kind.ENDED, Kind.MARKED, last),
         ).fetchall()
 
         def page_after(sequence: int) -> list[tuple[int, bytes, int | None, bytes]]:
@@ -428,6 +447,7 @@ class SqliteJournal(Journal):
             store=store,
             created_at=datetime.fromisoformat(created_at),
             runs=self._open.execute(_RUNS, _KINDS).fetchone()[0],
+            marker=self.marker(),
         )
 
     def _append(self, events: Sequence[Event]) -> None:

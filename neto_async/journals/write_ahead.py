@@ -76,16 +76,16 @@ class WriteAheadLog(WriteAhead):
         self._is_broken = False
         self.waiting: int = 0
 
-    async def open(self, store: str) -> None:
+    async def open(self, store: str, marker: str | None = None) -> str | None:
         """
-        Open journal and sink.
+        Open journal and sink, as `JournalWriter.open`.
 
         Raises:
             ConfigurationError: One of them can't be used.
             ValueError: A journal has no proper salt.
         """
         try:
-            await self._do(lambda writer: writer.open(store))
+            form = await self._do(lambda writer: writer.open(store, marker))
             self._fingerprint = make_fingerprint(b"" if self._journal is None else self._journal.salt)
         except BaseException as error:
             closed: asyncio.Future[None] = self._loop.create_future()
@@ -94,6 +94,7 @@ class WriteAheadLog(WriteAhead):
                 # The same journal may be opened again at once, as where another process uses it.
                 await asyncio.wait({closed})
             raise
+        return form
 
     async def known(self) -> list[Known]:
         """Give the next rows that earlier runs have settled, by ascending position; none where there are no more."""

@@ -4,7 +4,7 @@ The thread's side of what a run writes down: it owns a journal and reports, and 
 Whatever was submitted while the thread was writing is written at once afterwards. All is done in the order in which it
 was submitted, so an intent that is on disk proves that what came before it is too. For each outcome the report is
 written before the journal: a journal holds no texts, and could not restore what a report has lost. May import:
-protocol, outcomes, errors.
+marking, protocol, outcomes, errors.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from attrs import define
 
 from neto_async.errors import JournalInUseError
+from neto_async.journals.marking import marker_of
 from neto_async.journals.protocol import READ_AT_ONCE, End, Intent, Journal, JournalEvent, Known, RowState
 from neto_async.outcomes import Outcome
 
@@ -101,8 +102,21 @@ class JournalWriter:
 
     # -- errands --------------------------------------------------------------------------------------------------
 
-    def open(self, store: str) -> None:
-        """Open journal and sink, or raise `ConfigurationError` where one of them can't be used."""
+    def open(self, store: str, marker: str | None) -> str | None:
+        """
+        Open journal and sink.
+
+        Args:
+            store: The address of the store.
+            marker: The form of the rows' marker, where the user gave one.
+
+        Returns:
+            The form of the marker that rows are sent with, None for none.
+
+        Raises:
+            ConfigurationError: One of them can't be used, or the journal's rows carry another marker.
+            JournalError: The marker could not be noted.
+        """
         if self._journal is not None:
             try:
                 self._journal.open(store)
@@ -110,12 +124,16 @@ class JournalWriter:
                 # It may be the very object that another run has open: its journal and sink are not ours to close.
                 self._journal = self._sink = None
                 raise
+            marker = marker_of(self._journal, marker)
+            if hasattr(self._journal, "note_marker"):
+                self._journal.note_marker(marker or "")
             if self._sink is not None:
                 # Before the sink opens, which may rewrite what it read.
                 self._complete(self._journal, self._sink.added_before(self._journal.identity))
             self._known = self._journal.known()
         if self._sink is not None:
             self._sink.open(None if self._journal is None else self._journal.identity)
+        return marker
 
     def known(self) -> list[Known]:
         """Give the next rows that earlier runs have settled, by ascending position; none where there are no more."""

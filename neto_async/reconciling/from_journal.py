@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from neto_async.errors import ConfigurationError
 from neto_async.importing.resuming import check_source, outcomes_so_far
-from neto_async.journals.marking import Marking
+from neto_async.journals.marking import Marking, marker_of
 from neto_async.journals.protocol import Known, RowState
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Unknown
@@ -62,11 +62,12 @@ def doubts_of(journal: Any, source: Iterable[object], *, zone: tzinfo, marker: s
         journal: Open, with ``calls`` and ``settle``; see `Journal`.
         source: All of it, as it was imported; it is read several times.
         zone: The zone that times are sent in.
-        marker: The form of the marker that all records were sent with; None where they had none.
+        marker: The form of the marker that all records were sent with; None is what the journal remembers, or none.
 
     Raises:
-        ConfigurationError: The source is not the one that the journal knows.
+        ConfigurationError: The source is not the one that the journal knows, or the journal remembers another marker.
     """
+    marker = marker_of(journal, marker)
     marking = None if marker is None else Marking(marker, journal.salt)
 
     def sent_of(position: int, log: CustomerLog) -> Mapping[str, str]:
@@ -109,7 +110,8 @@ def doubts_of(journal: Any, source: Iterable[object], *, zone: tzinfo, marker: s
         added.update(row.position for row in call.rows if row.state is RowState.ADDED and row.position in known)
         doubtful = [row.position for row in call.rows if row.state is RowState.UNKNOWN]
         if any(position in sent or position in known for position in doubtful):
-            left_at = _moment(call.over_at, otherwise=float("inf"))
+            # Without a known marker it is not known what was sent, so nothing proves the rows absent.
+            left_at = _moment(call.over_at if call.marker_known else None, otherwise=float("inf"))
             calls.append(DoubtfulCall(number=call.began, began=call.began, left_at=left_at))
             carried += [(position, call.began) for position in doubtful]
     # A row with one call in doubt that is known by now was settled: its log is that call's.

@@ -23,6 +23,7 @@ from neto_async.errors import JournalError, JournalInUseError, ReadError
 from neto_async.importing import ColumnMapping, LogSource, make_plan, open_rows
 from neto_async.journals.events import JournalSummary
 from neto_async.journals.sqlite import SqliteJournal
+from neto_async.reconciling.evidence import Missing
 from neto_async.results import ReconcileReport
 from neto_async.sandbox import NetoSandbox, faults
 
@@ -236,22 +237,32 @@ async def test_a_marker_settles_without_a_guarantee(run: Any, file: Path) -> Non
     async with NetoSandbox(customers=CUSTOMERS) as store:
         store.faults.next(None, faults.Reset(saves=True))
         sent = await run("import", str(file), "--marker", " [#{}]", store=store)
-        unmarked = await run("settle", str(file), *AT_ONCE, store=store)
         other = await run("settle", str(file), "--marker", " ({})", *AT_ONCE, store=store)
-        settled = await run("settle", str(file), "--marker", " [#{}]", *AT_ONCE, store=store)
+        settled = await run("settle", str(file), *AT_ONCE, store=store)
+        status = await run("status", str(next(file.parent.glob("*.journal"))))
         refused = await run("import", str(file), "--marker", "{}", "--no-journal", store=store)
         wrong = await run("import", str(file), "--marker", "#", store=store)
         settling = await run("import", str(file), "--in-doubt", "settle", "--no-journal", store=store)
 
     assert 'each note ends in " [#{}]", a token in the place of {}; staff see it' in sent.out
-    hint = "with their texts as they were sent. If the file was imported with a --marker, give the same.\n"
-    assert [True, False] == [hint in ran.out for ran in (unmarked, other)]
-    assert "texts as they were sent.\n" in other.out
+    assert (1, True) == (other.code, 'were sent with the marker " [#{}]"' in other.err)
+    assert 'Marker   " [#{}]"\n' in settled.out
     assert "3  added" in settled.out
+    assert 'Marker   " [#{}]" ends each note\n' in status.out
     assert (1, 1) == (refused.code, wrong.code)
     assert "a --marker needs a journal" in refused.err
     assert (1, True) == (settling.code, "--in-doubt settle needs a journal" in settling.err)
     assert "one {} for its token" in wrong.err
+
+
+def test_a_hint_at_the_marker() -> None:
+    """Where known logs came back with other texts, and neither user nor journal says that their notes have a marker."""
+    given = ((None, False), (None, True), (" {}", False))
+    hints = [
+        settle_flow._hint(Missing.KNOWN_LOGS, evolve(OPTIONS, marker=marker, marker_noted=noted))
+        for marker, noted in given
+    ]
+    assert [" If the file was imported with a --marker, give the same.", "", ""] == hints
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,36 @@ def test_a_write_is_all_or_nothing(make: Any, monkeypatch: pytest.MonkeyPatch):
     assert [known(1, REJECTED), known(3, ADDED, 2)] == read(make)[2]
 
 
+def test_a_marker_is_noted_for_the_rows_that_carry_it(make: Any):
+    """It counts once its run has begun a call; what was noted before by a run without one is forgotten."""
+    noted = []
+    for form, calls in ((" ({})", 0), ("", 0), (" [#{}]", 1), (" {}", 0)):
+        journal = opened(make)
+        noted.append(journal.marker())
+        journal.note_marker(form)
+        if calls:
+            journal.write([intent(1, 0)])
+        journal.close()
+    journal = opened(make)
+    assert [None] * 3 + [" [#{}]"] == [*noted[:3], journal.marker()]
+    journal.close()
+    assert (" [#{}]", 5, 1) == (make().summary().marker, make().summary().runs, make().summary().in_doubt)
+
+
+def test_calls_of_runs_that_note_no_marker(make: Any):
+    """They are told apart where an earlier run has noted its own, and not where none had."""
+    for call, form in enumerate((None, "", None)):
+        journal = opened(make)
+        if form is not None:
+            journal.note_marker(form)
+        journal.write([intent(call, call)])
+        journal.close()
+    journal = opened(make)
+    assert [True, True, False] == [call.marker_known for call in journal.calls()]
+    assert "" == journal.marker()
+    journal.close()
+
+
 def test_summary(make: Any):
     """A summary counts runs and rows, and knows the source's length only where the last run came to its end."""
     filled(make)

@@ -272,27 +272,73 @@ async def test_a_marker_tells_what_others_wrote_from_what_was_sent(path):
             await neto.add_customer_log(CustomerLog(username="jsmith", notes="called"))
         store.faults.next(None, faults.Reset(saves=True), faults.Reset())
         before = await run_import(neto, rows, path, marker=" [#{}]")
-        without = await neto.reconcile(journal=path, source=rows, settle_after=0)
         report = await neto.reconcile(journal=path, source=rows, marker=" [#{}]", settle_after=0)
         after = await run_import(neto, rows, path, marker=" [#{}]")
         notes = [log.notes for log in store.logs[3:]]
 
-    assert (10, 10) == (before.unknown, len(without.unknown))
-    assert (5, 5, 0) == (len(report.added), len(report.not_sent), len(report.unknown))
+    assert (10, 5, 5, 0) == (before.unknown, *map(len, (report.added, report.not_sent, report.unknown)))
     assert (12, 7) == (after.added, after.replayed)
     assert 12 == len(set(notes)) == len(notes)
     assert {len("called [#abcdefgh]"), len(" [#abcdefgh]")} == set(map(len, notes))
 
 
-async def test_the_same_file_goes_on_with_and_without_a_marker(path):
-    """The journal's fingerprints are of the logs without it."""
+async def test_a_journal_remembers_its_marker(path):
+    """A run and a settling that are given no marker take the one with which rows were sent."""
     rows = rows_of(6)
-    async with NetoSandbox() as store, client(store) as neto:
+    async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
+        await run_import(neto, [], path, marker=" ({})")
         await run_import(neto, rows[:3], path, marker=" [#{}]")
-        after = await run_import(neto, rows, path)
+        store.faults.next(faults.Reset(saves=True))
+        doubtful = await run_import(neto, rows, path)
+        settled = await neto.reconcile(journal=path, source=rows, settle_after=0)
         notes = [log.notes for log in store.logs]
-    assert (6, 3) == (after.added, after.replayed)
-    assert [True] * 3 + [False] * 3 == [" [#" in text for text in notes]
+    assert (3, 1, 2) == (doubtful.replayed, doubtful.unknown, doubtful.added - doubtful.replayed)
+    assert (1, 0) == (len(settled.added), len(settled.unknown))
+    assert [True] * 6 == [" [#" in text for text in notes]
+
+
+async def test_all_rows_of_a_journal_carry_the_same_marker_or_none(path, tmp_path):
+    """A run and a settling refuse another one, also where rows were sent without; nothing is sent."""
+    rows = rows_of(4)
+    without = tmp_path / "without"
+    async with NetoSandbox() as store, client(store) as neto:
+        await run_import(neto, rows[:2], path, marker=" [#{}]")
+        await run_import(neto, rows[:2], without)
+        for journal, text in ((path, r'with the marker " \[#{}\]", so " \({}\)"'), (without, "without a marker")):
+            with pytest.raises(ConfigurationError, match=text):
+                await run_import(neto, rows, journal, marker=" ({})")
+            with pytest.raises(ConfigurationError, match=text):
+                await neto.reconcile(journal=journal, source=rows, marker=" ({})")
+        assert 4 == store.log_count
+
+
+async def test_a_run_of_a_release_that_notes_no_marker_proves_nothing_absent(path, monkeypatch):
+    """It may have sent its rows with another marker or none, so they would seem to be absent though they are there."""
+    rows = [{"username": "jsmith" if row else "bob", "notes": f"call {row}"} for row in range(6)]
+    async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
+        await run_import(neto, rows[:1], path, marker=" [#{}]")
+        with monkeypatch.context() as older:
+            older.delattr(SqliteJournal, "marker")
+            older.delattr(SqliteJournal, "note_marker")
+            store.faults.next(faults.Reset(saves=True))
+            doubtful = await run_import(neto, rows[:3], path)
+        await run_import(neto, rows, path)
+        settled = await neto.reconcile(journal=path, source=rows, settle_after=0, sole_writer=True)
+    assert (doubtful.unknown, 0) == (len(settled.unknown), len(settled.not_sent))
+    assert 1 <= doubtful.unknown
+
+
+async def test_a_journal_that_noted_no_marker_takes_what_is_said(path, monkeypatch):
+    """What releases before have sent with a marker is settled with the one that is given."""
+    rows = rows_of(4)
+    async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
+        with monkeypatch.context() as older:
+            older.delattr(SqliteJournal, "note_marker")
+            store.faults.next(None, faults.Reset(saves=True))
+            await run_import(neto, rows, path, marker=" [#{}]")
+        assert None is SqliteJournal(path).summary().marker
+        settled = await neto.reconcile(journal=path, source=rows, marker=" [#{}]", settle_after=0)
+    assert 0 < len(settled.added) == len(settled.records)
 
 
 @pytest.mark.parametrize("marker", ["", "#", "{}{}", "\x00{}", 3])
