@@ -22,6 +22,7 @@ no row that was sent is sent again. The rest is comfort, and may be late or wron
     a worker ends    Procrastinate cancels the job's task, which leaves the run's block: the calls under way end, the
                      journal has their outcome, and the job is put back
     cancel           the same, but the job ends
+    followers        hear of each change from triggers, so that it also shows where Procrastinate alone made it
     trouble          what another time may solve is tried again, twenty times in all. Rows in doubt are no trouble but
                      a result, and are never sent again
 
@@ -35,7 +36,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from enum import StrEnum
 from typing import Any
 
@@ -78,7 +79,18 @@ WRITE_EVERY = 1.0
 TRY_LATER = {NotSentCause.RATE_LIMITED, NotSentCause.GAVE_UP, NotSentCause.QUOTA_SERVER, NotSentCause.UNREACHABLE}
 """What stopped an import and may have passed later, without a person."""
 
-CREATE = """
+CHANNEL = "neto_async_import"
+"""On which PostgreSQL says which import has changed."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at an import of which no change is heard: a notification is lost with its connection."""
+
+LONGEST = 1000
+"""Characters of a name that a notification carries: it is limited to 8,000 bytes."""
+
+CREATE = f"""
+SELECT pg_advisory_xact_lock(hashtext('{CHANNEL}'));
+
 CREATE TABLE IF NOT EXISTS neto_async_import (
     name text PRIMARY KEY,
     job bigint NOT NULL,
@@ -86,7 +98,24 @@ CREATE TABLE IF NOT EXISTS neto_async_import (
     ended boolean NOT NULL,
     reason text NOT NULL,
     progress jsonb NOT NULL
-)
+);
+
+CREATE OR REPLACE FUNCTION neto_async_import_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed jsonb := to_jsonb(NEW);
+BEGIN
+    PERFORM pg_notify('{CHANNEL}', left(coalesce(changed ->> 'name', changed -> 'args' ->> 'name'), {LONGEST}));
+    RETURN NULL;
+END
+$$;
+
+DROP TRIGGER IF EXISTS neto_async_import_changed ON neto_async_import;
+CREATE TRIGGER neto_async_import_changed AFTER INSERT OR UPDATE ON neto_async_import
+FOR EACH ROW EXECUTE FUNCTION neto_async_import_changed();
+
+DROP TRIGGER IF EXISTS neto_async_import_changed ON procrastinate_jobs;
+CREATE TRIGGER neto_async_import_changed AFTER INSERT OR UPDATE OF status ON procrastinate_jobs
+FOR EACH ROW WHEN (NEW.task_name = '{TASK}') EXECUTE FUNCTION neto_async_import_changed();
 """
 
 WRITE = """
@@ -200,13 +229,18 @@ class ImportJobs:
         self._make_journal = make_journal
         self._open_upload = open_upload
         self._stalled_after = stalled_after
+        self._changes = _Changes(app)
         self._task = app.task(name=TASK, queue=queue, pass_context=True, retry=_PutBack())(self._run)
         app.periodic(cron=put_back_at)(app.task(name=PUT_BACK, queue=queue, queueing_lock=PUT_BACK)(self._put_back))
 
     # -- for a web process --------------------------------------------------------------------------------------
 
     async def create_table(self) -> None:
-        """Make the table of progress, where Procrastinate's own are, unless it is there."""
+        """
+        Make the table of progress, and triggers on it and on Procrastinate's jobs that notify followers.
+
+        It needs the owner of Procrastinate's tables, and changes nothing where all is there.
+        """
         await self._app.connector.execute_query_async(CREATE)
 
     async def start(self, name: str, upload: str) -> None:
@@ -243,22 +277,24 @@ class ImportJobs:
             name=name, state=state, progress=cattrs.structure(row["progress"], ImportProgress), reason=reason
         )
 
-    async def follow(self, name: str, *, every: float = 0.5) -> AsyncIterator[ImportStatus]:
+    async def follow(self, name: str) -> AsyncIterator[ImportStatus]:
         """
         Give an import's status now, and again whenever it has changed, until the import is neither waiting nor running.
 
-        Args:
-            name: Of the import.
-            every: Seconds between two looks.
+        PostgreSQL notifies of changes, over one connection for all followers of a process. A change whose notification
+        was lost is seen some seconds later.
         """
         last = None
-        while (status := await self.status(name)) is not None:
-            if status != last:
-                yield status
-            if status.state not in {ImportState.WAITING, ImportState.RUNNING}:
-                return
-            last = status
-            await asyncio.sleep(every)
+        async with self._changes.of(name) as changed:
+            while (status := await self.status(name)) is not None:
+                if status != last:
+                    yield status
+                if status.state not in {ImportState.WAITING, ImportState.RUNNING}:
+                    return
+                last = status
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), LOOK_EVERY)
+                changed.clear()
 
     async def cancel(self, name: str) -> bool:
         """
@@ -390,6 +426,42 @@ class _Delivery:
         except ConnectorException as error:
             name = type(error).__name__
             logger.warning("the progress of an import could not be written: %s", name, extra={"neto_failure": name})
+
+
+class _Changes:
+    """Hears of changes while somebody follows an import: one connection, whatever the number of followers."""
+
+    def __init__(self, app: App) -> None:
+        self._connector = app.connector
+        self._followers: list[tuple[str, asyncio.Event]] = []
+        self._listening: asyncio.Task[None] | None = None  # while there are followers
+
+    @asynccontextmanager
+    async def of(self, name: str) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set when an import may have changed."""
+        follower = (name[:LONGEST], asyncio.Event())
+        self._followers.append(follower)
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        try:
+            yield follower[1]
+        finally:
+            self._followers.remove(follower)
+            if not self._followers:
+                listening, self._listening = self._listening, None
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(ConnectorException):
+                await self._connector.listen_notify(self._heard, [CHANNEL])
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _heard(self, *, channel: str, payload: str) -> None:  # noqa: ARG002 - Procrastinate gives it
+        for name, changed in self._followers:
+            if name == payload:
+                changed.set()
 
 
 def _status(job: Job) -> Status:

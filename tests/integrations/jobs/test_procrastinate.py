@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from procrastinate.exceptions import ConnectorException
 
 from neto_async import ConfigurationError, ImportProgress
 from neto_async.integrations import procrastinate as module
@@ -128,21 +129,101 @@ async def test_doubt_is_a_result(service):
     assert 30 == status.progress.replayed
 
 
-@pytest.mark.thorough
-async def test_a_follower_sees_each_change_until_the_end(service):
-    """Whoever follows an import gets its status when it has changed, and no more once it has come to an end."""
-    await service.imports.start("june", service.upload)
-    seen = []
-    async for status in service.imports.follow("june", every=0.0):
-        seen.append(status)
-        if status.state is ImportState.WAITING:
-            worker = service.worker()
-    await end(worker)
-    assert len(seen) == len({str(status) for status in seen})
-    assert [ImportState.WAITING, ImportState.RUNNING, ImportState.ENDED] == list(
-        dict.fromkeys(status.state for status in seen)
+def listeners(service: Any) -> list[int]:
+    """Give the processes of the server that tell followers of changes."""
+    rows = service.sql(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%neto_async_import%'"
+        " AND state = 'idle'"
     )
-    assert [] == [status async for status in service.imports.follow("july")]
+    return [pid for (pid,) in rows]
+
+
+async def listening(service: Any, *, other_than: int | None = None) -> int:
+    """Wait until followers hear of changes; give the process of the server that tells them."""
+    while True:
+        pids = listeners(service)
+        if pids and pids[0] != other_than:
+            return pids[0]
+        await asyncio.sleep(0)
+
+
+def follow(service: Any, name: str = "june") -> tuple[list[ImportStatus], asyncio.Task[None]]:
+    """Follow an import in the background; what is seen of it goes into a list."""
+    seen: list[ImportStatus] = []
+
+    async def see() -> None:
+        async for status in service.imports.follow(name):
+            seen.append(status)  # noqa: PERF401 - each as it comes
+
+    return seen, asyncio.create_task(see())
+
+
+STATES = [ImportState.WAITING, ImportState.RUNNING, ImportState.ENDED]
+
+
+async def test_followers_hear_of_each_change_until_the_end(service, monkeypatch):
+    """Nobody looks again by the clock: each follower gets each status of its own import once, over one connection."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 3600)
+    await service.imports.start("june", service.upload)
+    await service.imports.start("july", service.upload + ".gone")
+    followed = [follow(service), follow(service), follow(service, "july")]
+    await listening(service)
+    while not all(seen for seen, _ in followed):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await service.work()
+    for _, follower in followed[:2]:
+        await follower
+    assert 1 == len(listeners(service))
+
+    assert await service.imports.cancel("july")
+    await followed[2][1]
+    while listeners(service):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for seen, _ in followed:
+        assert len(seen) == len({str(status) for status in seen})
+    assert STATES == list(dict.fromkeys(status.state for status in followed[0][0]))
+    assert followed[0][0][-1] == followed[1][0][-1] == await service.status()
+    assert ImportState.CANCELLED is followed[2][0][-1].state
+    assert [] == [status async for status in service.imports.follow("august")]
+
+
+async def test_a_follower_survives_the_end_of_its_connection(service, monkeypatch):
+    """Where the server ends the connection, another one is made, and the rest is heard over it."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 3600)
+    await service.imports.start("june", service.upload)
+    seen, follower = follow(service)
+    first = await listening(service)
+    service.sql(f"SELECT pg_terminate_backend({first})")
+    await listening(service, other_than=first)
+    await service.work()
+    await follower
+    assert STATES == list(dict.fromkeys(status.state for status in seen))
+
+
+async def test_what_nobody_was_notified_of_is_seen_at_the_next_look(service, monkeypatch):
+    """Without notifications, here since the server takes no connection for them, a follower looks by itself."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+
+    async def refused(*_: object) -> None:
+        raise ConnectorException
+
+    monkeypatch.setattr(service.app.connector, "listen_notify", refused)
+    await service.imports.start("june", service.upload)
+    seen, follower = follow(service)
+    await service.work()
+    await follower
+    assert ImportState.ENDED is seen[-1].state
+
+
+async def test_the_tables_can_be_made_again(service):
+    """Also by several processes at once, and nothing is lost."""
+    await service.imports.start("june", service.upload)
+    await service.work()
+    before = await service.status()
+    app, imports = others(service)
+    async with app.open_async():
+        await asyncio.gather(service.imports.create_table(), imports.create_table())
+    assert before == await service.status()
 
 
 # -- workers that end -------------------------------------------------------------------------------------------
