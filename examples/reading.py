@@ -1,7 +1,7 @@
 """
 Read an upload in a process of its own, with limits on time and memory: a hostile file can only end this process.
 
-`jobs.py` runs it as a script. It writes two files that the service can trust into the job's folder:
+`uploads.py` runs it as a script. It writes two files that the service can trust into the upload's folder:
 
     rows       a JSON array for each row: line, columns, cells, fault, raw text, and the log or what is wrong with it
     plan.json  what a person sees before anything is sent, and how reports are written

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from attrs import asdict
 
+from examples.embedded import EmbeddedImports
 from examples.guard import BODY_SECONDS, MAX_BODY, SECURITY_HEADERS, foreign, is_json, listening
-from examples.jobs import KINDS, Imports, Job, Limits, RefusedError, mapping_for
+from examples.imports import KINDS, Imports, RefusedError, mapping_for
+from examples.uploads import Limits
 from neto_async import AsyncNetoClient
 from neto_async.integrations.aiohttp import NETO, error_middleware, neto_context
 
@@ -58,7 +60,7 @@ async def importing(app: web.Application) -> AsyncIterator[None]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
     folder, limits = Path(os.environ.get("IMPORTS", "imports")), Limits(upload_bytes=MAX_UPLOAD)
     settle_after = float(os.environ.get("SETTLE_AFTER", "600"))
-    imports = app[IMPORTS] = Imports(app[NETO], folder, limits=limits, settle_after=settle_after)
+    imports = app[IMPORTS] = EmbeddedImports(app[NETO], folder, limits=limits, settle_after=settle_after)
     await imports.resume()
     yield
     await imports.aclose(GRACE)
@@ -139,20 +141,12 @@ async def health(request: web.Request) -> web.Response:
 # -- imports --------------------------------------------------------------------------------------------------------
 
 
-def job_of(request: web.Request) -> Job:
-    """Find the import that a path names."""
-    job = request.app[IMPORTS].jobs.get(request.match_info["job_id"])
-    if job is None:
-        raise refusal(web.HTTPNotFound, "there is no such import")
-    return job
-
-
 @routes.get("/imports")
 async def list_imports(request: web.Request) -> web.Response:
     """List the imports, newest first, and what can be chosen for a new one."""
-    newest_first = [job.status for job in reversed(list(request.app[IMPORTS].jobs.values()))]
+    newest_first, problems = await request.app[IMPORTS].listed()
     listed = {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD}
-    return web.json_response({**listed, "problems": request.app[IMPORTS].problems})
+    return web.json_response({**listed, "problems": problems})
 
 
 @routes.post("/imports")
@@ -162,69 +156,82 @@ async def add_import(request: web.Request) -> web.Response:
     if not asked.get("name"):
         raise refusal(web.HTTPUnprocessableEntity, "name the file: ?name=calls.csv")
     mapping = mapping_for(asked.get("kind", ""), asked.get("timezone", ""))
-    job = await imports.add(asked["name"], request.content.iter_any(), mapping)
+    id_ = await imports.add(asked["name"], request.content.iter_any(), mapping)
     start = asked.get("start", "true").lower() == "true"
     if start:
-        await imports.start(job)
-    return web.json_response(job.status, status=202 if start else 201, headers={"Location": f"/imports/{job.id}"})
+        await imports.start(id_)
+    headers = {"Location": f"/imports/{id_}"}
+    return web.json_response(await imports.status(id_), status=202 if start else 201, headers=headers)
 
 
-@routes.get("/imports/{job_id}")
+@routes.get("/imports/{id}")
 async def show_import(request: web.Request) -> web.Response:
     """Say how far it is."""
-    return web.json_response(job_of(request).status)
+    return await status_of(request)
 
 
-@routes.get("/imports/{job_id}/preview")
+@routes.get("/imports/{id}/preview")
 async def preview_import(request: web.Request) -> web.Response:
     """Say what it sends: columns, the first logs, the first invalid rows."""
-    return web.json_response(await request.app[IMPORTS].preview(job_of(request)))
+    return web.json_response(await request.app[IMPORTS].preview(request.match_info["id"]))
 
 
-@routes.post("/imports/{job_id}/start")
+@routes.post("/imports/{id}/start")
 async def start_import(request: web.Request) -> web.Response:
     """Begin to send, or go on after a stop."""
-    job = job_of(request)
-    await request.app[IMPORTS].start(job)
-    return web.json_response(job.status, status=202)
+    await request.app[IMPORTS].start(request.match_info["id"])
+    return await status_of(request, answer=202)
 
 
-@routes.post("/imports/{job_id}/settle")
+@routes.post("/imports/{id}/cancel")
+async def cancel_import(request: web.Request) -> web.Response:
+    """Stop it: what is under way ends, and the rest is not sent before it is started again."""
+    await request.app[IMPORTS].cancel(request.match_info["id"])
+    return await status_of(request, answer=202)
+
+
+@routes.post("/imports/{id}/settle")
 async def settle_import(request: web.Request) -> web.Response:
     """Read the customers of its rows in doubt back; with ``sole_writer=true`` under the guarantee that this names."""
-    job = job_of(request)
     sole_writer = request.query.get("sole_writer", "false").lower() == "true"
-    await request.app[IMPORTS].settle(job, sole_writer=sole_writer)
-    return web.json_response(job.status, status=202)
+    await request.app[IMPORTS].settle(request.match_info["id"], sole_writer=sole_writer)
+    return await status_of(request, answer=202)
 
 
-@routes.get("/imports/{job_id}/events")
+async def status_of(request: web.Request, *, answer: int = 200) -> web.Response:
+    """Answer with how far the import is that a path names."""
+    return web.json_response(await request.app[IMPORTS].status(request.match_info["id"]), status=answer)
+
+
+@routes.get("/imports/{id}/events")
 async def watch_import(request: web.Request) -> web.StreamResponse:
     """Stream how far it is."""
-    job = job_of(request)
+    imports, id_ = request.app[IMPORTS], request.match_info["id"]
+    await imports.status(id_)  # an answer that has begun can't be a 404 any more
     events = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await events.prepare(request)
-    async for status in request.app[IMPORTS].statuses(job):
+    async for status in imports.follow(id_):
         await events.write(f"data: {json.dumps(status)}\n\n".encode())
     return events
 
 
-@routes.get("/imports/{job_id}/reports/{name}")
-async def download_report(request: web.Request) -> web.FileResponse:
+@routes.get("/imports/{id}/reports/{name}")
+async def download_report(request: web.Request) -> web.StreamResponse:
     """Return a report."""
-    job, name = job_of(request), request.match_info["name"]
-    path = job.report(name)
-    if path is None:
-        raise refusal(web.HTTPNotFound, "there is no such report")
-    headers = {"Content-Type": "text/csv", "Content-Disposition": f'attachment; filename="{job.id}-{name}"'}
-    return web.FileResponse(path, headers=headers)
+    id_, name = request.match_info["id"], request.match_info["name"]
+    pieces = await request.app[IMPORTS].report(id_, name)
+    disposition = f'attachment; filename="{id_}-{name}"'
+    report = web.StreamResponse(headers={"Content-Type": "text/csv", "Content-Disposition": disposition})
+    await report.prepare(request)
+    async for piece in pieces:
+        await report.write(piece)
+    return report
 
 
-@routes.delete("/imports/{job_id}")
+@routes.delete("/imports/{id}")
 async def remove_import(request: web.Request) -> web.Response:
     """Delete an import that was never started, or has ended."""
-    if not request.app[IMPORTS].remove(job_of(request)):
-        raise refusal(web.HTTPConflict, "it has not ended: its journal knows what was sent")
+    await request.app[IMPORTS].remove(request.match_info["id"])
     return web.Response(status=204)
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: FAST003 (`OneJob` takes it from the path)
 """
 A FastAPI service with neto_async: single logs from handlers, imports of uploads that survive a restart, and a page.
 
@@ -32,8 +31,10 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 
+from examples.embedded import EmbeddedImports
 from examples.guard import BODY_SECONDS, MAX_BODY, SECURITY_HEADERS, foreign, is_json, listening
-from examples.jobs import KINDS, Imports, Job, Limits, RefusedError, mapping_for
+from examples.imports import KINDS, Imports, RefusedError, mapping_for
+from examples.uploads import Limits
 from neto_async import AsyncNetoClient
 from neto_async.integrations.fastapi import ERROR_RESPONSES, Neto, add_error_handlers, neto_lifespan
 
@@ -59,7 +60,7 @@ def open_client() -> AsyncNetoClient:
 async def importing(app: FastAPI) -> AsyncIterator[dict[str, Imports]]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
     neto: AsyncNetoClient = app.state.neto
-    imports = Imports(
+    imports = EmbeddedImports(
         neto,
         Path(os.environ.get("IMPORTS", "imports")),
         limits=Limits(upload_bytes=MAX_UPLOAD),
@@ -220,22 +221,11 @@ def get_imports(request: Request) -> Imports:
 AllImports = Annotated[Imports, Depends(get_imports)]
 
 
-def get_job(job_id: str, imports: AllImports) -> Job:
-    """Find the import that a path names."""
-    if job_id not in imports.jobs:
-        raise HTTPException(404, "there is no such import")
-    return imports.jobs[job_id]
-
-
-OneJob = Annotated[Job, Depends(get_job)]
-
-
 @app.get("/imports")
 async def list_imports(imports: AllImports) -> dict[str, Any]:
     """List the imports, newest first, and what can be chosen for a new one."""
-    newest_first = [job.status for job in reversed(list(imports.jobs.values()))]
-    listed = {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD}
-    return {**listed, "problems": imports.problems}
+    newest_first, problems = await imports.listed()
+    return {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD, "problems": problems}
 
 
 @app.post("/imports")
@@ -243,59 +233,65 @@ async def add_import(
     request: Request, imports: AllImports, name: str, kind: str = "", timezone: str = "", *, start: bool = True
 ) -> JSONResponse:
     """Take the file that is the body in; with ``start=false`` nothing is sent before `start_import`."""
-    job = await imports.add(name, request.stream(), mapping_for(kind, timezone))
+    id_ = await imports.add(name, request.stream(), mapping_for(kind, timezone))
     if start:
-        await imports.start(job)
-    return JSONResponse(job.status, 202 if start else 201, {"Location": f"/imports/{job.id}"})
+        await imports.start(id_)
+    return JSONResponse(await imports.status(id_), 202 if start else 201, {"Location": f"/imports/{id_}"})
 
 
-@app.get("/imports/{job_id}")
-async def show_import(job: OneJob) -> dict[str, Any]:
+@app.get("/imports/{id_}")
+async def show_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Say how far it is."""
-    return job.status
+    return await imports.status(id_)
 
 
-@app.get("/imports/{job_id}/preview")
-async def preview_import(job: OneJob, imports: AllImports) -> dict[str, Any]:
+@app.get("/imports/{id_}/preview")
+async def preview_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Say what it sends: columns, the first logs, the first invalid rows."""
-    return await imports.preview(job)
+    return await imports.preview(id_)
 
 
-@app.post("/imports/{job_id}/start", status_code=202)
-async def start_import(job: OneJob, imports: AllImports) -> dict[str, Any]:
+@app.post("/imports/{id_}/start", status_code=202)
+async def start_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Begin to send, or go on after a stop."""
-    await imports.start(job)
-    return job.status
+    await imports.start(id_)
+    return await imports.status(id_)
 
 
-@app.post("/imports/{job_id}/settle", status_code=202)
-async def settle_import(job: OneJob, imports: AllImports, *, sole_writer: bool = False) -> dict[str, Any]:
+@app.post("/imports/{id_}/cancel", status_code=202)
+async def cancel_import(id_: str, imports: AllImports) -> dict[str, Any]:
+    """Stop it: what is under way ends, and the rest is not sent before it is started again."""
+    await imports.cancel(id_)
+    return await imports.status(id_)
+
+
+@app.post("/imports/{id_}/settle", status_code=202)
+async def settle_import(id_: str, imports: AllImports, *, sole_writer: bool = False) -> dict[str, Any]:
     """Read the customers of its rows in doubt back; with ``sole_writer=true`` under the guarantee that this names."""
-    await imports.settle(job, sole_writer=sole_writer)
-    return job.status
+    await imports.settle(id_, sole_writer=sole_writer)
+    return await imports.status(id_)
 
 
-@app.get("/imports/{job_id}/events")
-async def watch_import(job: OneJob, imports: AllImports) -> StreamingResponse:
+@app.get("/imports/{id_}/events")
+async def watch_import(id_: str, imports: AllImports) -> StreamingResponse:
     """Stream how far it is."""
-    events = (f"data: {json.dumps(status)}\n\n" async for status in imports.statuses(job))
+    await imports.status(id_)  # an answer that has begun can't be a 404 any more
+    events = (f"data: {json.dumps(status)}\n\n" async for status in imports.follow(id_))
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@app.get("/imports/{job_id}/reports/{name}")
-async def download_report(job: OneJob, name: str) -> FileResponse:
+@app.get("/imports/{id_}/reports/{name}")
+async def download_report(id_: str, name: str, imports: AllImports) -> StreamingResponse:
     """Return a report."""
-    path = job.report(name)
-    if path is None:
-        raise HTTPException(404, "there is no such report")
-    return FileResponse(path, media_type="text/csv", filename=f"{job.id}-{name}")
+    pieces = await imports.report(id_, name)
+    headers = {"Content-Disposition": f'attachment; filename="{id_}-{name}"'}
+    return StreamingResponse(pieces, media_type="text/csv", headers=headers)
 
 
-@app.delete("/imports/{job_id}", status_code=204)
-async def remove_import(job: OneJob, imports: AllImports) -> Response:
+@app.delete("/imports/{id_}", status_code=204)
+async def remove_import(id_: str, imports: AllImports) -> Response:
     """Delete an import that was never started, or has ended."""
-    if not imports.remove(job):
-        raise HTTPException(409, "it has not ended: its journal knows what was sent")
+    await imports.remove(id_)
     return Response(status_code=204)
 
 

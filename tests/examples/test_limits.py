@@ -24,8 +24,10 @@ import httpx
 import pytest
 from served import ROOT, environment_of, saved, serving, table
 
-from examples import jobs, reading
-from examples.jobs import Imports, Job, Limits, RefusedError, State
+from examples import embedded, reading, uploads
+from examples.embedded import EmbeddedImports, Job
+from examples.imports import RefusedError, State
+from examples.uploads import Limits
 from neto_async.importing import ColumnMapping, Plan, make_plan, open_rows
 from neto_async.sandbox import faults
 
@@ -65,11 +67,11 @@ def reader(kind: str) -> tuple[str, ...]:
     return sys.executable, "-c", READER, kind
 
 
-async def settled(imports: Imports, job: Job) -> dict[str, Any]:
-    return [status async for status in imports.statuses(job)][-1]
+async def settled(imports: EmbeddedImports, job: Job) -> dict[str, Any]:
+    return [status async for status in imports.follow(job.id)][-1]
 
 
-async def refusal(imports: Imports, name: str = "calls.csv", content: str = "Notes\nhello\n") -> RefusedError:
+async def refusal(imports: EmbeddedImports, name: str = "calls.csv", content: str = "Notes\nhello\n") -> RefusedError:
     with pytest.raises(RefusedError) as refused:
         await imports.add(name, pieces(content))
     return refused.value
@@ -81,14 +83,14 @@ async def refusal(imports: Imports, name: str = "calls.csv", content: str = "Not
 async def test_a_reader_that_never_ends_holds_nothing(store, connect, tmp_path):
     """While an upload is read without end an import beside it ends with no row in doubt; SIGTERM ends the reader."""
     neto = await connect(store)
-    hostile = Imports(neto, tmp_path / "hostile", reader=reader("endless"))
+    hostile = EmbeddedImports(neto, tmp_path / "hostile", reader=reader("endless"))
     await hostile.resume()
     reading_on = asyncio.create_task(refusal(hostile))
-    imports = Imports(neto, tmp_path / "imports")
+    imports = EmbeddedImports(neto, tmp_path / "imports")
     await imports.resume()
 
-    job = await imports.add("calls.csv", pieces(table(500)))
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(500)))]
+    await imports.start(job.id)
     status = await settled(imports, job)
 
     assert ("ended", 500, 0) == (status["state"], status["progress"]["added"], status["progress"]["unknown"])
@@ -108,7 +110,7 @@ async def test_a_reader_that_never_ends_holds_nothing(store, connect, tmp_path):
 )
 async def test_a_reader_comes_to_its_end(store, connect, tmp_path, *, kind, limits, status, words):
     """Time, memory or a fault end the process that reads, with an answer that names no path and no text."""
-    imports = Imports(await connect(store), tmp_path, limits=limits, reader=reader(kind))
+    imports = EmbeddedImports(await connect(store), tmp_path, limits=limits, reader=reader(kind))
     await imports.resume()
 
     error = await refusal(imports)
@@ -123,7 +125,7 @@ async def test_a_reader_comes_to_its_end(store, connect, tmp_path, *, kind, limi
 async def test_a_reader_leaves_no_module_cut_short(store, connect, tmp_path, monkeypatch):
     """What a reader compiles is whole for all that import it later, however short its files must be."""
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
-    imports = Imports(await connect(store), tmp_path / "imports", limits=Limits(upload_bytes=300))
+    imports = EmbeddedImports(await connect(store), tmp_path / "imports", limits=Limits(upload_bytes=300))
     await imports.resume()
     await imports.add("calls.csv", pieces("Notes\nhello\n"))
 
@@ -133,11 +135,11 @@ async def test_a_reader_leaves_no_module_cut_short(store, connect, tmp_path, mon
 
 async def test_a_file_of_much_output_is_refused(store, connect, tmp_path):
     """What unpacks to many times its size, very wide files, long rows and long names are refused, not stored."""
-    imports = Imports(await connect(store), tmp_path, limits=Limits(upload_bytes=3_000))
+    imports = EmbeddedImports(await connect(store), tmp_path, limits=Limits(upload_bytes=3_000))
     await imports.resume()
     many = await refusal(imports, content="Notes,a,b,c,d,e,f,g\n" + "x\n" * 900)
     named = await refusal(imports, name="n" * 300 + ".csv")
-    roomy = Imports(await connect(store), tmp_path)
+    roomy = EmbeddedImports(await connect(store), tmp_path)
     wide = await refusal(roomy, content="Notes," + ",".join(f"column {number}" for number in range(70_000)) + "\nx\n")
     long = await refusal(
         roomy, "calls.jsonl", json.dumps({"Notes": "é" * (reading.MAX_ROW // 6)}, ensure_ascii=False) + "\n"
@@ -153,16 +155,16 @@ async def test_a_file_of_much_output_is_refused(store, connect, tmp_path):
 
 async def test_a_ready_job_keeps_nothing_of_its_file(store, connect, tmp_path):
     """What was found out of an upload is on disk; the service holds no plan, no row and no fault of it."""
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces("Notes,Status\n" + "x,Lost\n" * 5_000))
+    job = imports.jobs[await imports.add("calls.csv", pieces("Notes,Status\n" + "x,Lost\n" * 5_000))]
 
-    preview = await imports.preview(job)
+    preview = await imports.preview(job.id)
 
     assert (5_000, 0, reading.FIRST_FAULTS) == (preview["rows"], preview["valid"], len(preview["faults"]))
     assert [] == [kept for kept in gc.get_objects() if isinstance(kept, Plan)]
-    assert {"_jobs", "_unreadable", "_arriving", "_readers"} <= vars(imports).keys()
-    assert (set(), set()) == (imports._arriving, imports._readers)
+    assert {"_jobs", "_unreadable", "_arriving", "_uploads"} <= vars(imports).keys()
+    assert (set(), 0, set()) == (imports._arriving, imports._uploads._arriving, imports._uploads._readers)
 
 
 def test_rows_are_restored_as_they_were_read(tmp_path):
@@ -194,7 +196,7 @@ def test_rows_are_restored_as_they_were_read(tmp_path):
 
 async def test_uploads_over_the_bound_are_to_come_later(store, connect, tmp_path):
     """With all places taken an upload is answered 503 at once, with the seconds to wait; a slow one is given up."""
-    imports = Imports(await connect(store), tmp_path, limits=Limits(uploads=1, upload_seconds=0.5))
+    imports = EmbeddedImports(await connect(store), tmp_path, limits=Limits(uploads=1, upload_seconds=0.5))
     await imports.resume()
     begun = asyncio.Event()
 
@@ -218,11 +220,11 @@ async def test_imports_over_the_bound_wait_their_turn(store, connect, tmp_path):
     """So many are sent at once, and the others are sent after them; each holds files of its own."""
     answered = asyncio.Event()
     store.faults.next(faults.Late(until=answered))
-    imports = Imports(await connect(store), tmp_path, limits=Limits(imports=1))
+    imports = EmbeddedImports(await connect(store), tmp_path, limits=Limits(imports=1))
     await imports.resume()
-    first, second = [await imports.add("calls.csv", pieces(table(3))) for _ in range(2)]
-    await imports.start(first)
-    await imports.start(second)
+    first, second = [imports.jobs[await imports.add("calls.csv", pieces(table(3)))] for _ in range(2)]
+    await imports.start(first.id)
+    await imports.start(second.id)
     await store.until(lambda: store.call_count == 1)
     assert (True, False) == (first.run is not None, second.run is not None)
     answered.set()
@@ -278,7 +280,8 @@ def disk(monkeypatch, tmp_path, store):
         folder = tmp_path / "imports"
 
         def fill(self) -> None:
-            patched.setattr(jobs, "_sync", full)
+            for module in (embedded, uploads):
+                patched.setattr(module, "sync", full)
 
         def free(self) -> None:
             patched.undo()
@@ -290,10 +293,10 @@ def disk(monkeypatch, tmp_path, store):
 async def test_a_service_starts_on_a_full_disk(framework, store, connect, disk, caplog):
     """It adds single logs, says which imports it could not go on with, and goes on with them when there is room."""
     folder = disk.folder
-    earlier = Imports(await connect(store, batch_size=1, max_concurrency=1), folder)
+    earlier = EmbeddedImports(await connect(store, batch_size=1, max_concurrency=1), folder)
     await earlier.resume()
-    job = await earlier.add("calls.csv", pieces(table(30)))
-    await earlier.start(job)
+    job = earlier.jobs[await earlier.add("calls.csv", pieces(table(30)))]
+    await earlier.start(job.id)
     await store.until(lambda: store.log_count >= 2)
     await earlier.aclose()
     (folder / "0123").mkdir()
@@ -322,39 +325,39 @@ async def test_a_service_starts_on_a_full_disk(framework, store, connect, disk, 
 
 async def test_what_can_not_be_removed_goes_later(store, connect, tmp_path, monkeypatch):
     """A folder that stays behind, of a refused upload or a deleted import, is removed with the next upload."""
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(1)))
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(1)))]
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", lambda *args, **options: None)
         await refusal(imports, content="")
-        assert imports.remove(job)
+        await imports.remove(job.id)
     assert [".part", ".part"] == [path.suffix for path in tmp_path.iterdir()]
     assert {} == dict(imports.jobs)
 
-    job = await imports.add("calls.csv", pieces(table(1)))
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(1)))]
     assert [job.folder] == list(tmp_path.iterdir())
 
     monkeypatch.setattr(Path, "rename", lambda *args: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only", "/srv")))
     with pytest.raises(RefusedError, match=r"Read-only$"):
-        imports.remove(job)
+        await imports.remove(job.id)
 
 
 async def test_a_folder_that_can_not_be_made_or_read_is_no_end(store, connect, tmp_path, caplog):
     """The service starts where its folder is a file, or a plan has gone; answers say so without a path."""
     (tmp_path / "file").touch()
-    imports = Imports(await connect(store), tmp_path / "file" / "imports")
+    imports = EmbeddedImports(await connect(store), tmp_path / "file" / "imports")
     await imports.resume()
     assert 503 == (await refusal(imports)).status
     assert "can't be made" in caplog.text
 
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(1)))
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(1)))]
     (job.folder / "plan.json").unlink()
     with pytest.raises(RefusedError, match=r"No such file or directory$"):
-        await imports.preview(job)
-    await imports.start(job)
+        await imports.preview(job.id)
+    await imports.start(job.id)
     status = await settled(imports, job)
     assert (State.STOPPED, 0) == (status["state"], store.call_count)
     assert str(tmp_path) not in status["reason"]

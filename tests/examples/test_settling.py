@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from served import Service, saved, table
 
-from examples.jobs import Imports, Job, RefusedError, State
+from examples.embedded import EmbeddedImports, Job
+from examples.imports import RefusedError, State
 from neto_async.sandbox import NetoSandbox, faults
 
 ROWS = 250  # a call with one, two with a hundred, and one with the rest
@@ -122,7 +123,10 @@ async def test_only_what_has_ended_in_doubt_can_be_settled(service, store):
     calls = store.call_count
 
     assert 409 == (await service.http.post(f"/imports/{ready}/settle")).status_code
-    assert 404 == (await service.http.post("/imports/0123456789abcdef/settle")).status_code
+    for what in ("settle", "start", "cancel"):
+        assert 404 == (await service.http.post(f"/imports/0123456789abcdef/{what}")).status_code
+    assert 404 == (await service.http.get("/imports/0123456789abcdef/events")).status_code
+    assert 409 == (await service.http.post(f"/imports/{ready}/cancel")).status_code
     assert calls == store.call_count
 
 
@@ -133,22 +137,22 @@ async def pieces(text: str) -> AsyncIterator[bytes]:
     yield text.encode()
 
 
-async def last(imports: Imports, job: Job) -> dict[str, Any]:
+async def last(imports: EmbeddedImports, job: Job) -> dict[str, Any]:
     async with asyncio.timeout(20):
-        return [status async for status in imports.statuses(job)][-1]
+        return [status async for status in imports.follow(job.id)][-1]
 
 
 @pytest.fixture
-async def waiting(store: NetoSandbox, connect: Any, tmp_path: Path) -> tuple[Imports, Job]:
+async def waiting(store: NetoSandbox, connect: Any, tmp_path: Path) -> tuple[EmbeddedImports, Job]:
     """Begin a settling that waits for an hour."""
-    imports = Imports(await connect(store), tmp_path, settle_after=3600)
+    imports = EmbeddedImports(await connect(store), tmp_path, settle_after=3600)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(ROWS)))
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(ROWS)))]
     lose(store, {1: True, 101: False})
-    await imports.start(job)
+    await imports.start(job.id)
     await last(imports, job)
     store.faults.clear()
-    await imports.settle(job, sole_writer=True)
+    await imports.settle(job.id, sole_writer=True)
     return imports, job
 
 
@@ -157,11 +161,12 @@ async def test_one_thing_at_a_time_for_a_job(store, waiting):
     imports, job = waiting
     settling, calls = job.settling, store.call_count
 
-    await imports.settle(job)
-    await imports.start(job)
+    await imports.settle(job.id)
+    await imports.start(job.id)
 
     assert ("settling", settling, calls) == (job.status["state"], job.settling, store.call_count)
-    assert not imports.remove(job)
+    with pytest.raises(RefusedError, match="not ended"):
+        await imports.remove(job.id)
     await imports.aclose()
 
 
@@ -171,7 +176,7 @@ async def test_a_settling_goes_on_in_the_next_process(store, connect, tmp_path, 
     async with asyncio.timeout(10):
         await imports.aclose(timeout=60)
 
-    later = Imports(await connect(store), tmp_path, settle_after=0)
+    later = EmbeddedImports(await connect(store), tmp_path, settle_after=0)
     await later.resume()
     assert ("stopped", 100, 100, 0) == counts(await last(later, later.jobs[job.id]))
 
@@ -185,11 +190,11 @@ async def test_what_was_proven_before_a_crash_counts(store, connect, tmp_path, w
     proven = await neto.reconcile(journal=job.folder / "journal", source=source, sole_writer=True, settle_after=0)
     assert (100, 100) == (len(proven.added), len(proven.not_sent))
 
-    later = Imports(neto, tmp_path, settle_after=0)
+    later = EmbeddedImports(neto, tmp_path, settle_after=0)
     await later.resume()
     taken_up = later.jobs[job.id]
     assert ("stopped", 100, 100, 0) == counts(await last(later, taken_up))
-    await later.start(taken_up)
+    await later.start(taken_up.id)
     assert "ended" == (await last(later, taken_up))["state"]
     assert Counter({f"row {row}": 1 for row in range(ROWS)}) == saved(store)
 
@@ -207,14 +212,14 @@ async def test_a_settling_waits_until_the_end_is_written_down(store, connect, tm
 
     monkeypatch.setattr(Job, "save", slow)
     lose(store, {1: True})
-    imports = Imports(await connect(store), tmp_path, settle_after=3600)
+    imports = EmbeddedImports(await connect(store), tmp_path, settle_after=3600)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(ROWS)))
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(ROWS)))]
+    await imports.start(job.id)
     async with asyncio.timeout(20):
         await writing.wait()
 
-    settling = asyncio.create_task(imports.settle(job))
+    settling = asyncio.create_task(imports.settle(job.id))
     await asyncio.sleep(0)
     may_write.set()
     await settling
@@ -225,11 +230,11 @@ async def test_a_settling_waits_until_the_end_is_written_down(store, connect, tm
 
 async def test_a_settling_that_cant_be_written_down_is_refused(store, connect, tmp_path, monkeypatch):
     """With a full disk nothing is read back, and the job can be started again."""
-    imports = Imports(await connect(store), tmp_path, settle_after=0)
+    imports = EmbeddedImports(await connect(store), tmp_path, settle_after=0)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(ROWS)))
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(ROWS)))]
     lose(store, {1: True})
-    await imports.start(job)
+    await imports.start(job.id)
     await last(imports, job)
     store.faults.clear()
     calls = store.call_count
@@ -240,8 +245,8 @@ async def test_a_settling_that_cant_be_written_down_is_refused(store, connect, t
     with monkeypatch.context() as broken:
         broken.setattr(Job, "save", full)
         with pytest.raises(RefusedError, match="No space left"):
-            await imports.settle(job)
+            await imports.settle(job.id)
 
     assert ("stopped", calls) == ((await last(imports, job))["state"], store.call_count)
-    await imports.start(job)
+    await imports.start(job.id)
     assert ("ended", 100) == ((status := await last(imports, job))["state"], status["progress"]["unknown"])

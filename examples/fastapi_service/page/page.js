@@ -6,7 +6,9 @@ const count = (number, word) => `${number.toLocaleString("en")} ${word}${number 
 const when = (status) => new Date(status.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 const named = (field) => field[0].toUpperCase() + field.slice(1).replaceAll("_", " ");
 
-const STATES = { ready: "Not started", running: "Running", stopped: "Stopped", ended: "Done", settling: "Settling" };
+const STATES = {
+  ready: "Not started", running: "Running", cancelled: "Cancelled", stopped: "Stopped", ended: "Done", settling: "Settling",
+};
 const UNDER_WAY = ["running", "settling"];
 const REPORTS = {
   "added.csv": ["Added", "in the store, with their ids", (now) => now.added],
@@ -155,7 +157,8 @@ function showJob(status) {
   part("reason").hidden = status.state !== "stopped";
   part("doubt").hidden = now.unknown === 0;
   part("closing").hidden = !underWay;
-  part("again").hidden = status.state !== "stopped";
+  part("cancel").hidden = !running;
+  part("again").hidden = !["stopped", "cancelled"].includes(status.state);
   part("remove").hidden = status.state !== "ended";
   part("settle").hidden = status.state !== "ended" || now.unknown === 0;
   showSettling(status);
@@ -267,6 +270,7 @@ part("settle").addEventListener("submit", (event) => {
 });
 part("start").addEventListener("click", (event) => attempt(event.target, begin));
 part("again").addEventListener("click", (event) => attempt(event.target, begin));
+part("cancel").addEventListener("click", (event) => attempt(event.target, () => ask(`/imports/${shown.id}/cancel`, { method: "POST" })));
 part("discard").addEventListener("click", (event) => attempt(event.target, drop));
 part("remove").addEventListener("click", (event) => {
   if (confirm("Delete the file, the reports and what is remembered of the import?")) attempt(event.target, drop);

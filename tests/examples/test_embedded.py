@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from examples import jobs
-from examples.jobs import Imports, Job, Limits, RefusedError, State, mapping_for
+from examples import imports as examples_imports
+from examples.embedded import EmbeddedImports, Job
+from examples.imports import RefusedError, State, mapping_for
+from examples.uploads import Limits
 from neto_async.importing import ColumnMapping
 from neto_async.sandbox import faults
 
@@ -29,10 +31,10 @@ def table(rows: Iterable[int]) -> str:
     return "Notes,Username,Colour\n" + "".join(f"row {row},ann,blue\n" for row in rows)
 
 
-async def settled(imports: Imports, job: Job) -> dict[str, Any]:
+async def settled(imports: EmbeddedImports, job: Job) -> dict[str, Any]:
     """Give the last status that a watcher sees."""
     async with asyncio.timeout(20):
-        return [status async for status in imports.statuses(job)][-1]
+        return [status async for status in imports.follow(job.id)][-1]
 
 
 def report(job: Job, name: str) -> list[dict[str, str]]:
@@ -44,13 +46,13 @@ def report(job: Job, name: str) -> list[dict[str, str]]:
 
 async def test_an_upload_is_looked_through_before_anything_is_sent(store, connect, tmp_path):
     """The preview names columns, samples and faults; no call is made, and the file is what was sent in pieces."""
-    imports = Imports(await connect(store), tmp_path / "jobs")
+    imports = EmbeddedImports(await connect(store), tmp_path / "jobs")
     await imports.resume()
     text = table(range(5)) + f"{'x' * 4},{'far too long for a user name' * 2},red\n"
 
-    job = await imports.add("calls.csv", pieces(text[:31], text[31:]), MAPPING)
+    job = imports.jobs[await imports.add("calls.csv", pieces(text[:31], text[31:]), MAPPING)]
 
-    preview = await imports.preview(job)
+    preview = await imports.preview(job.id)
     assert (6, 5) == (preview["rows"], preview["valid"])
     assert {"notes": ["Notes"], "username": ["Username"]} == preview["columns"]
     assert ["Colour"] == preview["ignored"]
@@ -65,11 +67,11 @@ async def test_an_upload_is_looked_through_before_anything_is_sent(store, connec
 async def test_an_import_comes_to_its_end_with_reports(store, connect, tmp_path):
     """Every row has its outcome in the counts and in one of the reports, and the store holds each added one once."""
     store.refuse_when(lambda fields: fields["Notes"] == "row 3")
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(8))), MAPPING)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(8))), MAPPING)]
 
-    await imports.start(job)
+    await imports.start(job.id)
     status = await settled(imports, job)
 
     assert "ended" == status["state"]
@@ -91,7 +93,7 @@ async def test_an_import_comes_to_its_end_with_reports(store, connect, tmp_path)
 )
 async def test_a_file_that_is_none_is_refused_whole(store, connect, tmp_path, name, content):
     """What can't be imported is refused with the library's own words, and nothing of it is kept."""
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
 
     with pytest.raises(RefusedError, match=name):
@@ -102,7 +104,7 @@ async def test_a_file_that_is_none_is_refused_whole(store, connect, tmp_path, na
 
 async def test_a_file_over_the_bound_is_refused_while_it_comes(store, connect, tmp_path):
     """No more is read than the bound and the piece that goes over it, and nothing is kept."""
-    imports = Imports(await connect(store), tmp_path, limits=Limits(upload_bytes=100))
+    imports = EmbeddedImports(await connect(store), tmp_path, limits=Limits(upload_bytes=100))
     await imports.resume()
     read = []
 
@@ -119,17 +121,17 @@ async def test_a_file_over_the_bound_is_refused_while_it_comes(store, connect, t
 
 async def test_an_import_goes_on_in_the_next_process(store, connect, tmp_path):
     """Left in the middle, it is taken up without being asked, with its name and mapping, and each row is sent once."""
-    first = Imports(await connect(store, batch_size=2, max_concurrency=1), tmp_path)
+    first = EmbeddedImports(await connect(store, batch_size=2, max_concurrency=1), tmp_path)
     await first.resume()
-    job = await first.add("calls.csv", pieces(table(range(40))), MAPPING)
-    await first.start(job)
+    job = first.jobs[await first.add("calls.csv", pieces(table(range(40))), MAPPING)]
+    await first.start(job.id)
     async with asyncio.timeout(10):
         await store.until(lambda: store.log_count >= 9)
     await first.aclose()
     assert "running" == job.status["state"]
     assert store.log_count < 40
 
-    second = Imports(await connect(store), tmp_path)
+    second = EmbeddedImports(await connect(store), tmp_path)
     await second.resume()
     taken_up = second.jobs[job.id]
     status = await settled(second, taken_up)
@@ -144,10 +146,10 @@ async def test_an_import_goes_on_in_the_next_process(store, connect, tmp_path):
 async def test_watchers_see_the_end_of_the_service(store, connect, tmp_path):
     """`stop` ends what watches a running import, though the call under way has no answer yet."""
     store.faults.next(faults.Silence())
-    imports = Imports(await connect(store, timeout=1), tmp_path)
+    imports = EmbeddedImports(await connect(store, timeout=1), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(4))), MAPPING)
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(4))), MAPPING)]
+    await imports.start(job.id)
     async with asyncio.timeout(10):
         await store.until(lambda: store.call_count == 1)
 
@@ -162,22 +164,65 @@ async def test_watchers_see_the_end_of_the_service(store, connect, tmp_path):
 async def test_a_stopped_import_can_be_started_again(store, connect, tmp_path):
     """A refused key stops it with the reason; once the store takes the key it goes on where it was."""
     store.faults.next(faults.RefuseKey())
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(3))), MAPPING)
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(3))), MAPPING)]
+    await imports.start(job.id)
     status = await settled(imports, job)
     assert ("stopped", 3, 0) == (status["state"], status["progress"]["not_sent"], store.log_count)
     assert "key" in status["reason"]
-    assert not imports.remove(job)
+    with pytest.raises(RefusedError, match="not ended"):
+        await imports.remove(job.id)
 
-    again = Imports(await connect(store), tmp_path)
+    again = EmbeddedImports(await connect(store), tmp_path)
     await again.resume()
     job = again.jobs[job.id]
     assert ("ended", 3) == ((await settled(again, job))["state"], store.log_count)
 
-    await again.start(job)
+    await again.start(job.id)
     assert "ended" == job.status["state"]
+
+
+async def test_a_cancelled_import_waits_to_be_started_again(store, connect, tmp_path):
+    """The call under way ends and the rest is not sent, by the next process neither; a start sends it."""
+    answered = asyncio.Event()
+    store.faults.next(None, faults.Late(until=answered))
+    imports = EmbeddedImports(await connect(store, batch_size=2, max_concurrency=1), tmp_path)
+    await imports.resume()
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(9))), MAPPING)]
+    with pytest.raises(RefusedError, match="running"):
+        await imports.cancel(job.id)
+    await imports.start(job.id)
+    async with asyncio.timeout(10):
+        await store.until(lambda: store.call_count == 2)
+    await imports.cancel(job.id)
+    answered.set()
+    status = await settled(imports, job)
+    assert ("cancelled", 3, 0) == (status["state"], status["progress"]["added"], status["progress"]["unknown"])
+
+    later = EmbeddedImports(await connect(store), tmp_path)
+    await later.resume()
+    assert ("cancelled", 3) == ((await later.status(job.id))["state"], store.log_count)
+    await later.start(job.id)
+    assert "ended" == (await settled(later, later.jobs[job.id]))["state"]
+    assert Counter({f"row {row}": 1 for row in range(9)}) == Counter(log.notes for log in store.logs)
+
+
+async def test_an_import_that_waits_for_its_turn_is_cancelled_at_once(store, connect, tmp_path):
+    """It need not wait for the end of those before it."""
+    answered = asyncio.Event()
+    store.faults.next(faults.Late(until=answered))
+    imports = EmbeddedImports(await connect(store), tmp_path, limits=Limits(imports=1))
+    await imports.resume()
+    first, second = [imports.jobs[await imports.add("calls.csv", pieces(table(range(3))), MAPPING)] for _ in "12"]
+    await imports.start(first.id)
+    await imports.start(second.id)
+    await store.until(lambda: store.call_count == 1)
+    await imports.cancel(second.id)
+    assert "cancelled" == (await settled(imports, second))["state"]
+    answered.set()
+    assert "ended" == (await settled(imports, first))["state"]
+    assert 3 == store.log_count
 
 
 async def test_a_start_waits_until_the_stop_is_written_down(store, connect, tmp_path, monkeypatch):
@@ -193,14 +238,14 @@ async def test_a_start_waits_until_the_stop_is_written_down(store, connect, tmp_
 
     monkeypatch.setattr(Job, "save", slow)
     store.faults.next(faults.TooManyCalls(900))
-    imports = Imports(await connect(store, give_up_after=1), tmp_path)
+    imports = EmbeddedImports(await connect(store, give_up_after=1), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(3))), MAPPING)
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(3))), MAPPING)]
+    await imports.start(job.id)
     async with asyncio.timeout(20):
         await writing.wait()
 
-    starting = asyncio.create_task(imports.start(job))
+    starting = asyncio.create_task(imports.start(job.id))
     await asyncio.sleep(0)
     may_write.set()
     await starting
@@ -211,37 +256,37 @@ async def test_a_start_waits_until_the_stop_is_written_down(store, connect, tmp_
 
 async def test_what_was_broken_off_is_gone_and_what_is_through_stays(store, connect, tmp_path):
     """The next process drops half an upload, and knows an ended import by its counts without a further call."""
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(3))), MAPPING)
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(3))), MAPPING)]
+    await imports.start(job.id)
     await settled(imports, job)
     calls = store.call_count
     (tmp_path / "half.part").mkdir()
     (tmp_path / "half.part" / "upload").write_bytes(b"Notes\nhal")
     (tmp_path / "strange").mkdir()
 
-    later = Imports(await connect(store), tmp_path)
+    later = EmbeddedImports(await connect(store), tmp_path)
     await later.resume()
 
     assert [job.id] == list(later.jobs)
     assert (job.status, calls) == (later.jobs[job.id].status, store.call_count)
-    assert later.remove(later.jobs[job.id])
+    await later.remove(job.id)
     assert ([tmp_path / "strange"], {}) == (list(tmp_path.iterdir()), dict(later.jobs))
 
 
 async def test_another_stores_journal_is_reported_in_the_status(store, connect, tmp_path):
     """An import that was begun with another store stops with a sentence, and the others go on."""
-    imports = Imports(await connect(store, batch_size=1, max_concurrency=1), tmp_path)
+    imports = EmbeddedImports(await connect(store, batch_size=1, max_concurrency=1), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(30))), MAPPING)
-    await imports.start(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(30))), MAPPING)]
+    await imports.start(job.id)
     async with asyncio.timeout(10):
         await store.until(lambda: store.log_count >= 2)
     await imports.aclose()
 
     async with type(store)() as other:
-        elsewhere = Imports(await connect(other), tmp_path)
+        elsewhere = EmbeddedImports(await connect(other), tmp_path)
         await elsewhere.resume()
         status = await settled(elsewhere, elsewhere.jobs[job.id])
 
@@ -261,13 +306,15 @@ def test_a_job_keeps_to_its_reports(tmp_path: Path):
 
 async def test_the_export_that_is_beside_the_examples_is_a_kind(store, connect, tmp_path):
     """Every row of crm-export.csv makes a log with the mapping of its name, whatever zone the browser is in."""
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    export = Path(jobs.__file__).with_name("crm-export.csv")
+    export = Path(examples_imports.__file__).with_name("crm-export.csv")
 
-    job = await imports.add(export.name, pieces(export.read_bytes()), mapping_for("crm-export", "Europe/Berlin"))
+    job = imports.jobs[
+        await imports.add(export.name, pieces(export.read_bytes()), mapping_for("crm-export", "Europe/Berlin"))
+    ]
 
-    preview = await imports.preview(job)
+    preview = await imports.preview(job.id)
     assert (300, 300, 8) == (preview["rows"], preview["valid"], len(preview["columns"]))
 
 
@@ -282,17 +329,17 @@ def test_a_kind_or_zone_that_is_not_there_is_refused(kind, zone, words):
 
 async def test_what_was_not_started_waits_in_the_next_process_too(store, connect, tmp_path):
     """It is sent when it is started and not before, with the same preview; two who start it at once start it once."""
-    imports = Imports(await connect(store), tmp_path)
+    imports = EmbeddedImports(await connect(store), tmp_path)
     await imports.resume()
-    job = await imports.add("calls.csv", pieces(table(range(30))), MAPPING)
-    preview = await imports.preview(job)
+    job = imports.jobs[await imports.add("calls.csv", pieces(table(range(30))), MAPPING)]
+    preview = await imports.preview(job.id)
 
-    later = Imports(await connect(store), tmp_path)
+    later = EmbeddedImports(await connect(store), tmp_path)
     await later.resume()
     same = later.jobs[job.id]
-    assert ("ready", preview, 0) == (same.status["state"], await later.preview(same), store.call_count)
+    assert ("ready", preview, 0) == (same.status["state"], await later.preview(same.id), store.call_count)
 
-    await asyncio.gather(later.start(same), later.start(same))
+    await asyncio.gather(later.start(same.id), later.start(same.id))
     assert ("ended", 30, 30) == (
         (await settled(later, same))["state"],
         same.status["progress"]["added"],
