@@ -42,18 +42,7 @@ from typing import Any, LiteralString
 from neto_async.credentials import Secret, SecretValue
 from neto_async.errors import ConfigurationError, JournalError, JournalInUseError
 from neto_async.journals import postgres_tables as tables
-from neto_async.journals.events import (
-    Event,
-    Head,
-    JournalSummary,
-    OpenCalls,
-    began,
-    ended,
-    finished,
-    marked,
-    settled,
-    utcnow,
-)
+from neto_async.journals.events import Event, Head, JournalSummary, OpenCalls, began, ended, finished, marked, settled
 from neto_async.journals.postgres_tables import (
     SCHEMA,
     CannotConnectError,
@@ -94,7 +83,7 @@ class PostgresJournal(Journal):
         schema: Of the tables. It is made if need be.
         lease: Seconds after which another process may take over from one that is gone.
         accept_timeline: The number of a timeline to continue on, after a failover or a restore was refused.
-        now: Gives the time of day, aware.
+        now: Gives the time of day, aware; by default the server's, so that all hosts note moments of one clock.
 
     Raises:
         ConfigurationError: An argument is unusable.
@@ -108,7 +97,7 @@ class PostgresJournal(Journal):
         schema: str = SCHEMA,
         lease: float = LEASE,
         accept_timeline: int | None = None,
-        now: Callable[[], datetime] = utcnow,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._conninfo = conninfo = Secret(conninfo)  # no variable holds the password
         if not name or "\0" in name:
@@ -119,7 +108,9 @@ class PostgresJournal(Journal):
         self._schema = schema
         self._lease = timedelta(seconds=lease)
         self._accept_timeline = accept_timeline
-        self._now = now
+        self.now: Callable[[], datetime] = now or self._now_at_the_server
+        # `boot_time`, and the server's time of day soon after it; known once it is open.
+        self._seen_at = 0.0, datetime.fromtimestamp(0, timezone.utc)
         self._claimed = threading.Lock()  # held while one of the threads of this process has it open, or opens it
         self._lock = threading.RLock()  # of all below: the run's writer and the thread that renews share them
         self._database: Database | None = None
@@ -188,7 +179,7 @@ class PostgresJournal(Journal):
         self._calls.written(entries, before)
 
     def finish(self, rows: int) -> None:
-        self._append(lambda _: finished(rows, self._now()))
+        self._append(lambda _: finished(rows, self.now()))
         self._over = True
 
     def marker(self) -> str | None:
@@ -289,7 +280,7 @@ class PostgresJournal(Journal):
             self._over = True
             # If it can't be written, the moment of the next opening is used.
             with suppress(JournalError):
-                self._append(lambda _: [ended(self._now())])
+                self._append(lambda _: [ended(self.now())])
         self._lease_end = 0.0
         if self._database is not None:
             with suppress(psycopg.Error):  # then the lease runs out
@@ -311,6 +302,7 @@ class PostgresJournal(Journal):
         self._id = 0
         database = self._database = tables.connected_to(self._conninfo, self._schema)
         database.prepare()
+        self._seen_at = boot_time(), database.now()
         row = database.look(self._name) or self._create(database, store)
         if row.store != store:
             raise ConfigurationError(
@@ -323,8 +315,12 @@ class PostgresJournal(Journal):
         self._renewer.start()
         tables.verify(self._read, row, self._name, self._head)
         # Also tries whether the journal can be written, before anything is sent.
-        self._append(lambda _: [began(self._now())])
+        self._append(lambda _: [began(self.now())])
         self._over = False
+
+    def _now_at_the_server(self) -> datetime:
+        since, moment = self._seen_at
+        return moment + timedelta(seconds=boot_time() - since)
 
     def _check_timeline(self, row: tables.Row) -> None:
         if row.timeline_now not in (row.timeline, self._accept_timeline):
@@ -341,7 +337,7 @@ class PostgresJournal(Journal):
 
     def _create(self, database: Database, store: str) -> tables.Row:
         identity, salt = secrets.token_hex(16), secrets.token_bytes(16)
-        created_at = self._now().astimezone(timezone.utc)  # in the zone in which `verify` writes it
+        created_at = self.now().astimezone(timezone.utc)  # in the zone in which `verify` writes it
         root = Head.root(identity, salt, store, created_at.isoformat())
         head = {"identity": identity, "salt": salt, "store": store, "created_at": created_at, "chain": root.checksum}
         database.run(tables.CREATE, name=self._name, **head)

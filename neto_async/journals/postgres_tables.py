@@ -187,6 +187,8 @@ WITH head AS (
 SELECT epoch FROM head
 """
 
+NOW = "SELECT clock_timestamp()"
+
 HEAD = """
 SELECT j.epoch, j.sequence, j.chain, e.chain FROM {s}.journal AS j
 LEFT JOIN {s}.event AS e ON e.journal = j.id AND e.sequence = %(last)s WHERE j.id = %(id)s
@@ -316,6 +318,11 @@ class Database:
         """Run one statement, in a transaction that is committed when this returns; give its rows."""
         cursor = self._connection.cursor(binary=True)
         return cursor.execute(sql.SQL(query).format(**self._parts), {**_KINDS, **values}).fetchall()
+
+    def now(self) -> datetime:
+        """Give the server's time of day."""
+        ((moment,),) = self.run(NOW)
+        return moment.astimezone(timezone.utc)  # type: ignore[no-any-return]
 
     def look(self, name: str) -> Row | None:
         """Give a journal; None where there is none."""

@@ -118,8 +118,8 @@ class JournalCall:
     """
     A call as a journal noted it, for settling what it left in doubt.
 
-    The moments are as accurate as the clocks of the machines that wrote them. None means that no moment is known, as in
-    journals of versions that did not note them.
+    The moments are as accurate as the clock of the machine that wrote them, or of the journal's server. None means that
+    no moment is known, as in journals of versions that did not note them.
 
     Attributes:
         began: Number of its intent; events of a journal are numbered in the order in which they were written.
@@ -150,6 +150,9 @@ class Journal(Protocol):
 
     A journal that another process can take over has one method more: ``may_leave() -> bool`` is called in the event
     loop just before a call leaves, and must not wait. If it returns False the call stays, and its intent is withdrawn.
+
+    A journal whose moments are not of this machine's clock has ``now() -> datetime``, which gives that clock's time of
+    day, aware, once it is open: what is read back is compared with them.
 
     A journal whose doubts can be settled has two more, for which it is open as for a run:
 

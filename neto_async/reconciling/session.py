@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
+from datetime import datetime
 from typing import Any
 
 from attrs import frozen
@@ -52,13 +53,14 @@ class Switches:
             self.on_progress(judged, of_all)
 
 
-def reader_of(engine: Engine) -> Reader:
+def reader_of(engine: Engine, now: Callable[[], datetime] | None = None) -> Reader:
     """Make a reader whose calls go out through an engine, under its quota and behind single adds."""
+    time_of_day = now or engine.clock.utcnow
 
     async def ask(page: CustomerPage) -> Any:
         return await engine.outcome(engine.reads, page, None, engine.settings.give_up_after)
 
-    return Reader(ask, lambda: engine.clock.utcnow().timestamp())
+    return Reader(ask, lambda: time_of_day().timestamp())
 
 
 async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switches: Switches) -> ReconcileReport:
@@ -66,7 +68,7 @@ async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switch
     listed: list[Any] = list(outcomes)
     given = doubts_in(listed, zone=engine.settings.wire_timezone)
     found: dict[int, Reconciled] = {}
-    async with aclosing(_settled(engine, given, switches)) as settled:
+    async with aclosing(_settled(engine, given, switches, engine.clock.utcnow)) as settled:
         async for some in settled:
             found |= {verdict.doubt.row: reconciled(verdict, listed[verdict.doubt.row]) for verdict in some}
             switches.report(len(found), len(given.doubts))
@@ -102,7 +104,9 @@ async def reconcile_journal(
     found: dict[int, Reconciled] = {}
     try:
         doubts = await loop.run_in_executor(threads, opened)
-        async with aclosing(_settled(engine, doubts.given, switches)) as settled:
+        # Its moments may be of its server's clock, which all hosts share.
+        now = getattr(settling, "now", engine.clock.utcnow)
+        async with aclosing(_settled(engine, doubts.given, switches, now)) as settled:
             async for some in settled:
                 verdicts = combined(some, doubts)
                 if proven := as_settled(doubts, verdicts):
@@ -121,11 +125,13 @@ async def _close(to_close: ExitStack, threads: ThreadPoolExecutor) -> None:
 
 
 async def _settled(
-    engine: Engine, given: DoubtsAndKnown, switches: Switches
+    engine: Engine, given: DoubtsAndKnown, switches: Switches, now: Callable[[], datetime]
 ) -> AsyncGenerator[tuple[Verdict, ...], None]:
     if switches.wait and given.doubts:
-        await engine.sleep_until(over_at(given, switches.settle_after))
-    verdicts = settle(given, reader_of(engine), sole_writer=switches.sole_writer, settle_after=switches.settle_after)
+        ahead = (engine.clock.utcnow() - now()).total_seconds()
+        await engine.sleep_until(over_at(given, switches.settle_after) + ahead)
+    reader = reader_of(engine, now)
+    verdicts = settle(given, reader, sole_writer=switches.sole_writer, settle_after=switches.settle_after)
     async with aclosing(verdicts):
         async for some in verdicts:
             yield some

@@ -126,8 +126,7 @@ class Worker:
 
     async def bring(self, neto: AsyncNetoClient, name: str, rows: int, run_number: int) -> bool:
         given = self.given
-        where = {"schema": given["schema"], "lease": given["lease"], "now": self.clocks.utcnow}
-        journal = PostgresJournal(given["postgres"], name, **where)
+        journal = PostgresJournal(given["postgres"], name, schema=given["schema"], lease=given["lease"])
         source = ({"notes": f"{name}/{index}"} for index in range(rows))
         async with neto.import_customer_logs(source, journal=journal, give_up_after=given["patience"]) as run:
             async for outcome in run:

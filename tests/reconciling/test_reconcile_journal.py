@@ -21,6 +21,8 @@ from neto_async import (
     RowState,
     Unknown,
 )
+from neto_async.journals import postgres_tables
+from neto_async.journals.postgres import PostgresJournal
 from neto_async.journals.sqlite import SqliteJournal
 from neto_async.reconciling.evidence import Doubt, DoubtsAndKnown, Settled, Verdict
 from neto_async.reconciling.from_journal import JournalDoubts, combined, note_seen
@@ -188,6 +190,21 @@ async def test_calls_whose_moments_are_not_known_settle_nothing_absent(path):
         await run_import(neto, rows, path)
         report = await neto.reconcile(journal=Timeless(path), source=rows, settle_after=0, wait=True)
         assert {"time: the call may still be saved"} == {record.missing for record in report.records}
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_clock_of_a_journals_server_says_what_is_over(server, monkeypatch, hours):
+    """Where hosts have other times than the journal's server, theirs prove nothing: a call may still be saved."""
+    monkeypatch.setattr(postgres_tables, "NOW", f"SELECT clock_timestamp() + interval '{hours} hours'")
+    journal = PostgresJournal(server.conninfo, "import", schema=f"clock {hours}")
+    rows = rows_of(9)
+    async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
+        store.faults.next(None, faults.Reset())
+        await run_import(neto, rows, journal)
+        early = await neto.reconcile(journal=journal, source=rows, sole_writer=True)
+        later = await neto.reconcile(journal=journal, source=rows, sole_writer=True, settle_after=0, wait=True)
+
+    assert (5, 5) == (len(early.unknown), len(later.not_sent))
 
 
 async def test_a_journal_that_cannot_be_written_ends_it(path):
