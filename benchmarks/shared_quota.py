@@ -33,6 +33,9 @@ PROCESSES = {"1 process": 1, "4 processes": 4, "16 processes": 16}
 MANY_CALLS = 6000
 """A minute, of one process beside one with the quota of the process alone."""
 
+MOST_AT_ONCE = 32
+"""Calls: with fewer their time would bound what is used of the largest quota."""
+
 TIMEOUT = 5.0
 
 
@@ -233,7 +236,7 @@ async def import_without_end(account: Account, asked: Connection) -> None:
         times = {"window": account.window, "longest_call": TIMEOUT, "leave_within": 10 * scale}
         limit = {"quota": redis_quota.RedisQuota(account.redis_url, calls_per_minute=account.calls, **times)}
     rows = repeat(make_rows(1)[0])
-    settings = {**limit, "batch_size": 10, "timeout": TIMEOUT}
+    settings = {**limit, "batch_size": 10, "max_concurrency": MOST_AT_ONCE, "timeout": TIMEOUT}
     async with open_client(account.address, **settings) as neto, neto.import_customer_logs(rows) as run:
         await anext(run)
         asked.send(None)
