@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from attrs import evolve
@@ -20,7 +18,7 @@ from attrs import evolve
 from neto_async.cli.exit_codes import STOPPED, WRONG_USE
 from neto_async.cli.import_flow import ImportOptions, import_file, readable
 from neto_async.cli.journal_lists import holder_of, prune_all, show_all, summary_in_json
-from neto_async.cli.journal_places import DatabaseUrl, JournalPlace, journal_at, journal_place
+from neto_async.cli.journal_places import DatabaseUrl, JournalPlace, beside, journal_at, journal_of, journal_place
 from neto_async.cli.option_groups import GroupedCommand, option, together
 from neto_async.cli.output import OutputError, complain, guard_streams, write_json
 from neto_async.cli.sandbox_store import serve
@@ -92,6 +90,8 @@ def _found(_context: Any, _parameter: Any, values: tuple[str, ...]) -> dict[int,
         row, _, log_id = value.partition("=")
         if not (row.isdecimal() and log_id.isdecimal() and int(row) and int(log_id)):
             raise click.BadParameter("write ROW=LOGID, such as 17=4711")
+        if int(row) in found:
+            raise click.BadParameter(f"row {row} is given twice")
         found[int(row)] = int(log_id)
     return found
 
@@ -110,7 +110,7 @@ def _rate(_context: Any, _parameter: Any, value: str) -> float | None:
 
 
 MAIN, READING, CELLS = "Main options", "Reading the file", "Reading its cells"
-RESUMING, SENDING = "Going on after a stop", "Sending"
+RESUMING, SETTLING, SENDING = "Going on after a stop", "Settling rows in doubt", "Sending"
 
 
 def _of_table(said: Any) -> Any:
@@ -170,6 +170,23 @@ _reading_options = together(
     *map(_of_table, [*FILE_OPTIONS.values()][1:]),
     *map(_of_table, CELL_OPTIONS.values()),
 )
+_settling_options = together(
+    option(
+        SETTLING,
+        "--sole-writer",
+        is_flag=True,
+        help="You guarantee that nobody else has written logs with the same notes for these customers meanwhile.",
+    ),
+    option(
+        SETTLING,
+        "--settle-after",
+        type=click.FloatRange(min=0),
+        default=SETTLE_AFTER / 60,
+        show_default=True,
+        metavar="MINUTES",
+        help="Minutes after which nothing of a call is saved any more. It waits until then.",
+    ),
+)
 _wire_format_option = option(
     SENDING,
     "--wire-format",
@@ -227,6 +244,7 @@ _rate_option = option(
     show_default=True,
     help="What to do with rows that an earlier run may have added; settle first reads back which are there.",
 )
+@_settling_options
 @option(
     RESUMING,
     "--marker",
@@ -247,6 +265,8 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     journal: JournalPlace | None,
     no_journal: bool,
     in_doubt: str,
+    sole_writer: bool,
+    settle_after: float,
     retry_rejected: bool,
     marker: str | None,
     dry_run: bool,
@@ -302,11 +322,15 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         to_sandbox=to_sandbox,
         journal=None if no_journal else journal or _beside(file, to_sandbox=to_sandbox),
         in_doubt=in_doubt,
+        sole_writer=sole_writer,
+        settle_after=60 * settle_after,
         retry_rejected=retry_rejected,
         marker=marker,
     )
     if options.journal is None and (marker is not None or in_doubt == "settle"):
         raise click.UsageError(f"{'--in-doubt settle' if marker is None else 'a --marker'} needs a journal")
+    if in_doubt != "settle" and (sole_writer or _was_given("settle_after")):
+        raise click.UsageError("--sole-writer and --settle-after need --in-doubt settle")
     with _rows_of(file, how) as rows:
         return import_file(rows, mapping, limits, options)
 
@@ -314,28 +338,14 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
 @neto_async.command(cls=GroupedCommand, short_help="Find out what became of the rows in doubt.")
 @click.argument("file", metavar="FILE")
 @_mapping_options
+@_settling_options
 @option(
-    MAIN,
-    "--sole-writer",
-    is_flag=True,
-    help="You guarantee that nobody else has written logs with the same notes for these customers meanwhile.",
-)
-@option(
-    MAIN,
+    SETTLING,
     "--marker",
     callback=_marker,
     metavar="TEXT",
     help="The --marker with which the file was imported, where the journal does not remember it: it is from an earlier "
     "release then.",
-)
-@option(
-    MAIN,
-    "--settle-after",
-    type=click.FloatRange(min=0),
-    default=SETTLE_AFTER / 60,
-    show_default=True,
-    metavar="MINUTES",
-    help="Minutes after which nothing of a call is saved any more. It waits until then.",
 )
 @option(
     MAIN,
@@ -420,15 +430,17 @@ def settle(  # noqa: PLR0917 (click hands each option over as an argument)
 
 
 @neto_async.command(short_help="Say what a journal remembers.")
-@click.argument("journal", callback=journal_place, metavar="JOURNAL")
+@click.argument("journal", callback=journal_place, metavar="FILE|JOURNAL")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(journal: JournalPlace, as_json: bool) -> int:
     """
-    Say how far the import of JOURNAL is, a file or a URL. It is checked from end to end, and not changed.
+    Say how far the import of FILE is, from the journal beside it, or from JOURNAL, a file or a URL.
 
-    The URL of a database without a name lists all its journals.
+    The journal is checked from end to end, and not changed. The URL of a database without a name lists all its
+    journals.
 
     \b
+    neto-async status calls.csv
     neto-async status calls.csv.www.yournetosite.com.au.journal
     neto-async status "postgresql://host/db?name=complaints-2026-11"
     neto-async status postgresql://host/db
@@ -436,11 +448,13 @@ def status(journal: JournalPlace, as_json: bool) -> int:
     if isinstance(journal, DatabaseUrl) and journal.name is None:
         show_all(journal, as_json=as_json)
         return 0
-    summary = journal_at(journal).summary()
+    place = journal_of(journal) if isinstance(journal, Path) else journal
+    summary = journal_at(place).summary()
     if as_json:
         write_json(summary_in_json(summary))
     else:
-        Screen().status(summary, holder=holder_of(journal))
+        found = place if isinstance(place, Path) and place is not journal else None
+        Screen().status(summary, holder=holder_of(place), found=found)
     return 0
 
 
@@ -509,11 +523,11 @@ def sandbox(port: int, faults: tuple[str, ...], as_json: bool) -> int:
 
 def _beside(file: str, *, to_sandbox: bool) -> Path | None:
     """Name the journal of a file and the store; None where the same store or file can't come again."""
-    if to_sandbox or file == "-":
-        return None
-    where = os.environ.get("NETO_STORE_URL", "").strip()
-    host = urlsplit(where).netloc.rpartition("@")[2].lower().replace(":", "_")
-    return Path(f"{file}.{host or 'store'}.journal")
+    return None if to_sandbox or file == "-" else beside(file)
+
+
+def _was_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _as_said(file: str, given: dict[str, Any]) -> tuple[ColumnMapping, dict[str, Any]]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve, frozen
 
-from neto_async.cli.exit_codes import SOME_REFUSED, STOPPED, WRONG_USE, exit_code
+from neto_async.cli.doubts import show_doubts
+from neto_async.cli.exit_codes import ALL_ADDED, SOME_REFUSED, STOPPED, WRONG_USE, exit_code
 from neto_async.cli.journal_places import JournalPlace, journal_at
 from neto_async.cli.output import OutputError, complain, write_json
 from neto_async.cli.sandbox_store import make_sandbox
@@ -31,8 +32,9 @@ from neto_async.journals.events import JournalSummary
 from neto_async.journals.marking import agreed
 from neto_async.mapping.columns import ColumnMapping
 from neto_async.outcomes import NotSentCause
+from neto_async.reconciling.from_journal import doubts_of
 from neto_async.results import ImportProgress
-from neto_async.settings import Settings, credentials_from_env
+from neto_async.settings import SETTLE_AFTER, Settings, credentials_from_env
 
 if TYPE_CHECKING:
     from neto_async.sandbox import NetoSandbox
@@ -61,6 +63,9 @@ class ImportOptions:
     latency: float = 0.0
     journal: JournalPlace | None = None
     in_doubt: str = "hold"
+    sole_writer: bool = False
+    settle_after: float = SETTLE_AFTER
+    waits_until: str = ""
     retry_rejected: bool = False
     marker: str | None = None
     earlier: JournalSummary | None = None
@@ -84,11 +89,13 @@ def import_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], o
     source = LogSource(file=rows, plan=plan)
     _compare(source, settings, options)
     _show_plan(screen, rows, plan, settings, options)
+    if options.in_doubt == "settle" and earlier is not None and earlier.in_doubt:
+        options = evolve(options, waits_until=_show_doubts(source, settings, options, screen))
     if options.dry_run:
         planned = None if reports is None else reports.write_planned(source, settings.wire_timezone)
         return _dry_run(plan, planned, options, screen)
-    if plan.doubts and not (options.watched and screen.at_a_terminal):
-        raise ConfigurationError(f"nothing was sent, as nobody watches: {'; '.join(plan.doubts)}")
+    if refused := _refusal(plan, options, screen):
+        raise ConfigurationError(refused)
     if options.journal is not None and options.earlier is None and not options.ask:
         screen.say("", "No journal found: all rows are sent.")
     if options.ask and screen.at_a_terminal and _left(plan, options, fixed=True) and not _agreed(options):
@@ -196,15 +203,37 @@ def _compare(source: LogSource, settings: Settings, options: ImportOptions) -> N
                 source.file.check_unchanged()
 
 
+def _show_doubts(source: LogSource, settings: Settings, options: ImportOptions, screen: Screen) -> str:
+    """Show what is going to be read back; return until when it waits before."""
+    assert options.journal is not None  # noqa: S101
+    journal = journal_at(options.journal)
+    with journal.reading(), readable(source.file.name):
+        doubts = doubts_of(journal, source, zone=settings.wire_timezone, marker=options.marker)
+    screen.say()
+    return show_doubts(doubts, settings, screen, settle_after=options.settle_after)
+
+
 def _dry_run(plan: Plan, planned: Path | None, options: ImportOptions, screen: Screen) -> int:
-    code = SOME_REFUSED if plan.invalid else 0
+    refused = _refusal(plan, options, screen)
+    code = WRONG_USE if refused else SOME_REFUSED if plan.invalid else ALL_ADDED
     if options.as_json:
         counts = {"rows": plan.rows, "valid": plan.valid, "invalid": plan.invalid}
         write_json({"dry_run": True, **counts, **_said(plan), "exit_code": code})
     else:
         where = "" if planned is None else f" What would be sent: {planned}"
         screen.say("", f"A dry run: nothing was sent.{where}")
+        if refused:
+            screen.say(f"The import would be refused: {refused}.")
+        elif plan.doubts:
+            screen.say("An import that nobody watches would be refused, because of the doubts.")
     return code
+
+
+def _refusal(plan: Plan, options: ImportOptions, screen: Screen) -> str | None:
+    """Say why an import is refused that nobody watches."""
+    if not plan.doubts or (options.watched and screen.at_a_terminal):
+        return None
+    return f"nothing is sent that is most likely wrong while nobody watches: {'; '.join(plan.doubts)}"
 
 
 async def _send(
@@ -267,10 +296,17 @@ async def _settle(neto: AsyncNetoClient, source: LogSource, options: ImportOptio
     if options.journal is None or options.earlier is None or not options.earlier.in_doubt:
         return
     rows = counted(options.earlier.in_doubt, "row")
-    when = "in 10 minutes at most, once no call can be saved any more. Ctrl-C stops."
-    stopper.screen.say("", f"Reading back {rows} in doubt, {when}")
+    when = f" after {options.waits_until}" if options.waits_until else ""
+    stopper.screen.say("", f"Reading back {rows} in doubt{when}. Ctrl-C stops.")
     report = await stopper.before_the_run(
-        neto.reconcile(journal=journal_at(options.journal), source=source, marker=options.marker, wait=True)
+        neto.reconcile(
+            journal=journal_at(options.journal),
+            source=source,
+            marker=options.marker,
+            sole_writer=options.sole_writer,
+            settle_after=options.settle_after,
+            wait=True,
+        )
     )
     if report is None:
         return

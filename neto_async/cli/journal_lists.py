@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve
@@ -44,14 +45,31 @@ def holder_of(place: JournalPlace) -> str | None:
 
 
 def prune_all(database: DatabaseUrl, *, days: int, as_json: bool) -> None:
-    """Delete journals that nobody needs any more, and say which."""
+    """
+    Delete journals that nobody needs any more, and say which, and why the others were kept.
+
+    Raises:
+        ConfigurationError: The database can't be used.
+    """
+    before = datetime.now(timezone.utc) - timedelta(days=days)
     pruned: list[ListedJournal] = postgres().prune_journals(
         database.conninfo, older_than=timedelta(days=days), **_schema(database)
     )
+    kept = Counter(_why_kept(journal, before) for journal in _listed(database))
     if as_json:
-        write_json({"pruned": [journal.name for journal in pruned]})
+        write_json({"pruned": [journal.name for journal in pruned], "kept": dict(kept)})
         return
-    Screen().say(*(f"deleted {journal.name}" for journal in pruned), f"{len(pruned):,} deleted")
+    why = [f"{count:,} {reason}" for reason, count in kept.items()]
+    also = f"; kept {kept.total():,}: {', '.join(why)}" if why else ""
+    Screen().say(*(f"deleted {journal.name}" for journal in pruned), f"{len(pruned):,} deleted{also}")
+
+
+def _why_kept(journal: ListedJournal, before: datetime) -> str:
+    if journal.holder is not None:
+        return "in use"
+    if journal.written_at >= before:
+        return "written to since"
+    return "with rows in doubt" if journal.finished else "stopped before its end"
 
 
 def summary_in_json(summary: JournalSummary) -> dict[str, Any]:

@@ -7,10 +7,12 @@ to go on. So a URL with a password is refused, before anything is shown of it.
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import click
 from attrs import frozen
@@ -21,7 +23,7 @@ from neto_async.journals.sqlite import SqliteJournal
 if TYPE_CHECKING:
     from neto_async.journals.postgres import PostgresJournal
 
-__all__ = ["DatabaseUrl", "JournalPlace", "journal_at", "journal_place", "postgres"]
+__all__ = ["DatabaseUrl", "JournalPlace", "beside", "journal_at", "journal_of", "journal_place", "postgres"]
 
 OURS = {"name", "schema", "accept_timeline"}
 """Parameters of a URL that say which journal is meant; libpq gets all others."""
@@ -33,6 +35,9 @@ TOO_VISIBLE = (
     "a password does not belong in the URL, where others can see it: set PGPASSWORD, or use a password file or a "
     "service file. Before the @ is a role's name alone; write @ as %40 elsewhere"
 )
+
+SQLITE = b"SQLite format 3\0"
+"""The first bytes of each of SQLite's files, once something is in it."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _POSTGRES = {"postgresql://", "postgres://"}
@@ -103,6 +108,51 @@ def journal_place(_context: Any, _parameter: Any, value: str | None) -> JournalP
         return DatabaseUrl.parsed(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def beside(file: str) -> Path:
+    """Name the journal that an import of a file keeps beside it, for the store of the environment."""
+    host = urlsplit(_store()).netloc.rpartition("@")[2].lower().replace(":", "_")
+    return Path(f"{file}.{host or 'store'}.journal")
+
+
+def journal_of(file: Path) -> Path:
+    """
+    Give the journal that an import of a file keeps beside it; a journal itself, and what is not there, as it is.
+
+    Without a store in the environment it is the only one that is there.
+
+    Raises:
+        ConfigurationError: There is none, or more than one.
+    """
+    if not file.is_file() or _is_journal(file):
+        return file
+    if _store():
+        found = [path for path in (beside(str(file)),) if path.exists()]
+    else:
+        found = sorted(file.parent.glob(f"{glob.escape(file.name)}.*.journal"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ConfigurationError(f"imports of {file.name} have kept more than one journal: {names}; name one")
+    if not found:
+        raise ConfigurationError(f"no import of {file.name} has kept a journal beside it{_into()}")
+    return found[0]
+
+
+def _is_journal(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(SQLITE)) in {SQLITE, b""}
+    except OSError:
+        return True  # which says why it can't be read
+
+
+def _store() -> str:
+    return os.environ.get("NETO_STORE_URL", "").strip()
+
+
+def _into() -> str:
+    return f" (looked for {beside('FILE').name})" if _store() else ""
 
 
 def journal_at(place: JournalPlace) -> SqliteJournal | PostgresJournal:

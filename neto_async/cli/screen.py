@@ -257,8 +257,8 @@ class Screen(Output):
         # Not broken into lines, so that it can be copied.
         self.say(f"  {again}", wrap=False)
 
-    def status(self, summary: JournalSummary, *, holder: str | None) -> None:
-        """Show what a journal remembers, and which process is using it."""
+    def status(self, summary: JournalSummary, *, holder: str | None, found: Path | None) -> None:
+        """Show what a journal remembers, which process is using it, and where it was found for a file."""
         if holder is not None:
             end = f"A run is using it: {holder}."
         elif summary.rows is None:
@@ -267,7 +267,9 @@ class Screen(Output):
             end = f"The last run came to the end of its file, of {counted(summary.rows, 'row')}."
         begun = f"{summary.created_at:%Y-%m-%d %H:%M} UTC, {counted(summary.runs, 'run')} so far"
         marker = f'"{summary.marker}" ends each note' if summary.marker else None
-        self.list({"Store": summary.store, "Begun": begun, "Rows": remembered(summary), "Marker": marker})
+        journal = None if found is None else str(found)
+        rows = remembered(summary)
+        self.list({"Journal": journal, "Store": summary.store, "Begun": begun, "Rows": rows, "Marker": marker})
         self.say(end)
 
     def list(self, entries: Mapping[str, str | None]) -> None:

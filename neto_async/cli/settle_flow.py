@@ -7,13 +7,13 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
 
+from neto_async.cli.doubts import show_doubts
 from neto_async.cli.exit_codes import ALL_ADDED, SOME_UNKNOWN, STOPPED
 from neto_async.cli.import_flow import readable, reports_in
 from neto_async.cli.output import write_json
@@ -21,6 +21,7 @@ from neto_async.cli.screen import Screen, counted, edited
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError, NetoError
 from neto_async.files.opening import RowFile
+from neto_async.importing.items import read_item
 from neto_async.importing.plan import LogSource, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.resuming import outcomes_so_far
@@ -28,12 +29,14 @@ from neto_async.journals.marking import agreed
 from neto_async.journals.protocol import READ_AT_ONCE
 from neto_async.mapping.columns import ColumnMapping
 from neto_async.reconciling.evidence import Missing
-from neto_async.reconciling.from_journal import doubts_of, note_seen
-from neto_async.reconciling.settle import calls_needed, customers_in, over_at
+from neto_async.reconciling.from_journal import as_seen, doubts_of
 from neto_async.results import ReconcileReport
 from neto_async.settings import Settings, credentials_from_env
 
 __all__ = ["SettleOptions", "settle_file"]
+
+PATIENCE = 30.0
+"""Seconds after which a log that a person saw is taken unread."""
 
 MAX_ROWS = 20
 """Rows still in doubt that a summary shows."""
@@ -81,7 +84,7 @@ def settle_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], o
         reports = reports_in(options.report, rows, source.plan, summary.identity)
         noted = None
         if options.found or options.absent:
-            noted = _note(source, settings, options, screen)
+            noted = _note(client, source, settings, options, screen)
         elif not _plan(source, settings, options, screen):
             if options.as_json:
                 _write(ReconcileReport(()), None, ALL_ADDED)
@@ -105,13 +108,45 @@ def _read_back_now(client: dict[str, Any], source: LogSource, options: SettleOpt
         return STOPPED
 
 
-def _note(source: LogSource, settings: Settings, options: SettleOptions, screen: Screen) -> int:
+async def _look_for(client: dict[str, Any], source: LogSource, found: Mapping[int, int], screen: Screen) -> None:
+    """
+    Look whether the logs that a person saw are their rows' customers'; where that can't be told, say so.
+
+    Raises:
+        ConfigurationError: The customer has no such log.
+    """
+    names = {
+        row: (log.username or "").strip()
+        for row, (log, *_) in enumerate(map(read_item, source if found else ()), 1)
+        if row in found and log is not None
+    }
+    read: dict[str, set[int] | str] = {"": "the row has no user name"}
+    async with AsyncNetoClient(**client, give_up_after=PATIENCE) as neto:
+        for row, name in names.items():
+            if name not in read:
+                try:
+                    read[name] = {log.log_id async for log in neto.customer_logs(name)}
+                except NetoError as error:
+                    read[name] = str(error)
+            logs = read[name]
+            if isinstance(logs, str):
+                screen.say(f"Log {found[row]} is taken to be row {row:,} as you say; it can't be read back: {logs}.")
+            elif found[row] not in logs:
+                raise ConfigurationError(
+                    f"log {found[row]} can't be row {row:,}: the store has {counted(len(logs), 'log')} of the row's "
+                    "customer, and not this one; nothing was noted"
+                )
+
+
+def _note(client: dict[str, Any], source: LogSource, settings: Settings, options: SettleOptions, screen: Screen) -> int:
     journal = options.journal
     journal.open(settings.store_url)
     try:
         journal.settle(())
         found = {row - 1: log_id for row, log_id in options.found.items()}
-        note_seen(journal, source, found, {row - 1 for row in options.absent}, zone=settings.wire_timezone)
+        seen = as_seen(journal, source, found, {row - 1 for row in options.absent}, zone=settings.wire_timezone)
+        asyncio.run(_look_for(client, source, options.found, screen))
+        journal.settle(seen)
     finally:
         journal.close()
     left = journal.summary().in_doubt
@@ -132,27 +167,16 @@ def _plan(source: LogSource, settings: Settings, options: SettleOptions, screen:
         raise ConfigurationError(f"the journal is of an import into {summary.store}, not {settings.store_url}")
     with options.journal.reading():
         doubts = doubts_of(options.journal, source, zone=settings.wire_timezone, marker=options.marker)
-    given, rows = doubts.given, len(doubts.outcomes)
-    if rows:
-        nameless = sum(not (outcome.record.username or "").strip() for outcome in doubts.outcomes.values())
-        customers = len(customers_in(given))
-        calls, rate = calls_needed(given), settings.requests_per_minute
-        minutes = "" if rate is None else f", about {max(1, round(60 * calls / rate))} s at the limit"
+    if doubts.outcomes:
         screen.list(
             {
-                "Store": settings.store_url,
+                "Store": f"{settings.store_url}; nothing is sent",
                 "File": f"{source.file.name} ({source.file.read_as})",
-                "Doubt": counted(rows, "row"),
-                "Read": f"{counted(customers, 'customer')} in {calls:,} calls or more{minutes}; nothing is sent",
-                "Notice": f"{counted(nameless, 'row')} without a user name can't be read back" if nameless else None,
                 "Marker": None if options.marker is None else f'"{options.marker}"',
             }
         )
-        until = over_at(given, options.settle_after)
-        if until > datetime.now(timezone.utc).timestamp():
-            at = datetime.fromtimestamp(until, timezone.utc)
-            screen.say("", f"Waiting until {at:%H:%M:%S} UTC, when no call can be saved any more (--settle-after).")
-    return rows
+        show_doubts(doubts, settings, screen, settle_after=options.settle_after)
+    return len(doubts.outcomes)
 
 
 def _write_reports(

@@ -1,8 +1,8 @@
 """
 What a journal says of its doubts, with the logs of its source.
 
-May import: evidence, importing, journals, models, outcomes, wire. Order numbers are those of the journal's events. All
-of this runs in the journal's thread.
+May import: evidence, windows, importing, journals, models, outcomes, wire. Order numbers are those of the journal's
+events. All of this runs in the journal's thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import field, frozen
 from neto_async.errors import ConfigurationError
 from neto_async.importing.resuming import check_source, outcomes_so_far
 from neto_async.journals.marking import Marking, marker_of
-from neto_async.journals.protocol import Known, RowState
+from neto_async.journals.protocol import JournalCall, Known, RowState
 from neto_async.models import CustomerLog
 from neto_async.outcomes import Added, Unknown
 from neto_async.reconciling.evidence import (
@@ -31,9 +31,10 @@ from neto_async.reconciling.evidence import (
     customer_of,
     folded_name,
 )
+from neto_async.reconciling.windows import windows_of
 from neto_async.wire import fields_of
 
-__all__ = ["JournalDoubts", "as_settled", "combined", "doubts_of", "note_seen", "require_readable_twice"]
+__all__ = ["JournalDoubts", "as_seen", "as_settled", "combined", "doubts_of", "require_readable_twice"]
 
 
 @frozen
@@ -96,17 +97,7 @@ def doubts_of(journal: Any, source: Iterable[object], *, zone: tzinfo, marker: s
     calls, answered, carried = [], [], []
     added: set[int] = set()
     for call in journal.calls():
-        ids = [row.log_id for row in call.rows if row.state is RowState.ADDED]
-        if ids and call.ended is not None:
-            answered.append(
-                AnsweredCall(
-                    began=call.began,
-                    answered=call.ended,
-                    began_at=_moment(call.began_at, otherwise=float("-inf")),
-                    lowest_id=min(ids),
-                    highest_id=max(ids),
-                )
-            )
+        answered += _answered(call)
         added.update(row.position for row in call.rows if row.state is RowState.ADDED and row.position in known)
         doubtful = [row.position for row in call.rows if row.state is RowState.UNKNOWN]
         if any(position in sent or position in known for position in doubtful):
@@ -157,18 +148,26 @@ def as_settled(doubts: JournalDoubts, verdicts: Iterable[Verdict]) -> list[Known
     ]
 
 
-def note_seen(
+def as_seen(
     journal: Any, source: Iterable[object], found: Mapping[int, int], absent: Collection[int], *, zone: tzinfo
-) -> None:
+) -> list[Known]:
     """
-    Note what a person saw in the store of rows in doubt: log ids by position, and the positions of absent rows.
+    Give what a journal is to note of what a person saw in the store of rows in doubt.
+
+    Args:
+        journal: Open, with ``calls``; see `Journal`.
+        source: All of it, as it was imported.
+        found: Log ids by position.
+        absent: Positions of rows that the store does not have.
+        zone: The zone that times are sent in.
 
     Raises:
-        ConfigurationError: A row is not in doubt, an id is another row's, or the source is not the one that the journal
-            knows; nothing was noted.
-        JournalError: It could not be noted.
+        ConfigurationError: A row is not in doubt, an id is another row's or older than the row's call, or the source is
+            not the one that the journal knows.
     """
     check_source(source, journal, zone=zone)
+    if len(set(found.values())) < len(found):
+        raise ConfigurationError("one log was found for several rows; nothing was noted")
     rows = {**found, **dict.fromkeys(absent, 0)}
     noted, taken = [], set()
     for row in journal.known():
@@ -180,7 +179,37 @@ def note_seen(
         raise ConfigurationError(f"row {min(rows) + 1:,} is not in doubt; nothing was noted")
     if twice := taken.intersection(found.values()):
         raise ConfigurationError(f"log {min(twice)} belongs to another row; nothing was noted")
-    journal.settle(noted)
+    for position, floor in _floors(journal, found).items():
+        if found[position] <= floor:
+            raise ConfigurationError(
+                f"log {found[position]} can't be row {position + 1:,}: the store had given ids up to {floor} before "
+                "that row was sent; nothing was noted"
+            )
+    return noted
+
+
+def _floors(journal: Any, rows: Collection[int]) -> dict[int, int]:
+    """Give the highest id that the store had given before a row was sent first, as far as ids ascend."""
+    answered: list[AnsweredCall] = []
+    first: dict[int, int] = {}
+    for call in journal.calls():
+        answered += _answered(call)
+        for row in call.rows:
+            if row.state is RowState.UNKNOWN and row.position in rows:
+                first.setdefault(row.position, call.began)
+    calls = [DoubtfulCall(number=began, began=began, left_at=float("inf")) for began in first.values()]
+    windows = windows_of(calls, answered, 0.0)
+    return {row: floor for row, began in first.items() if (floor := windows[began].floor) is not None}
+
+
+def _answered(call: JournalCall) -> list[AnsweredCall]:
+    ids = [row.log_id for row in call.rows if row.state is RowState.ADDED]
+    if not ids or call.ended is None:
+        return []
+    began_at = _moment(call.began_at, otherwise=float("-inf"))
+    return [
+        AnsweredCall(began=call.began, answered=call.ended, began_at=began_at, lowest_id=min(ids), highest_id=max(ids))
+    ]
 
 
 def _moment(at: datetime | None, *, otherwise: float) -> float:

@@ -85,11 +85,13 @@ async def test_a_doubt_stops_what_nobody_watches(run: Any, store: NetoSandbox, t
     file = tmp_path / "calls.csv"
     file.write_text("Username,Notes\nNULL,a\n", encoding="utf-8")
 
+    dry = await run("import", str(file), "--dry-run", store=store)
     stopped = await run("import", str(file), store=store)
     answered = await run("import", str(file), "--empty", "NULL", store=store)
 
-    assert (1, 0) == (stopped.code, answered.code)
+    assert (1, 1, 0) == (dry.code, stopped.code, answered.code)
     assert "--empty 'NULL'" in stopped.err
+    assert dry.out.splitlines()[-1].startswith("The import would be refused: nothing is sent that is most likely wrong")
     assert [(None, "a")] == [(log.username, log.notes) for log in store.logs]
 
 
@@ -124,6 +126,7 @@ async def test_the_json_output_has_what_the_plan_says(run: Any, store: NetoSandb
     sent = await run("import", str(file), "--json", "--empty", "NULL", store=store)
 
     (doubt,) = dry.summary["doubts"]
+    assert (1, 1, 0) == (dry.code, dry.summary["exit_code"], sent.code)
     assert "cells with the word NULL: 1 cell (first: line 3); give --empty 'NULL'" in doubt
     assert ([], dry.summary["notices"]) == (sent.summary["doubts"], sent.summary["notices"])
     assert ["Encoding: UTF-8, as all of it is valid", "HTML in cells"] == [
@@ -448,12 +451,31 @@ async def test_status(run: Any, store: NetoSandbox, calls: Path) -> None:
 
     shown = await run("status", str(journal))
     reported = await run("status", str(journal), "--json")
-    wrong = await run("status", str(calls))
+    wrong = await run("status", str(Path(__file__)))
 
     assert (0, 0, 1) == (shown.code, reported.code, wrong.code)
     assert "3 added" in shown.out
     assert (3, 3, 0) == (reported.summary["added"], reported.summary["rows"], reported.summary["in_doubt"])
-    assert "is not a journal" in wrong.err
+    assert "no import of test_commands.py has kept a journal beside it\n" in wrong.err
+
+
+async def test_status_of_a_file(run: Any, store: NetoSandbox, calls: Path) -> None:
+    """It finds the journal that `import` would go on with; without a store in the environment, the only one there."""
+    await run("import", str(calls), store=store)
+    (journal,) = calls.parent.glob("*.journal")
+    shown = await run("status", str(calls), store=store)
+    alone = await run("status", str(calls), "--json")
+    elsewhere = await run("status", str(calls), NETO_STORE_URL="https://other.example.com")
+    calls.with_name("calls.csv.other.journal").write_bytes(journal.read_bytes())
+    several = await run("status", str(calls))
+    gone = await run("status", str(calls.with_name("gone.csv")))
+
+    assert (0, f"Journal  {journal}\n") == (shown.code, shown.out.splitlines(keepends=True)[0])
+    assert (0, 3) == (alone.code, alone.summary["added"])
+    assert [1, 1, 1] == [ran.code for ran in (elsewhere, several, gone)]
+    assert "beside it (looked for FILE.other.example.com.journal)" in elsewhere.err
+    assert f"{journal.name}, calls.csv.other.journal; name one" in several.err
+    assert "there is no journal gone.csv" in gone.err
 
 
 async def test_no_journal(run: Any, store: NetoSandbox, calls: Path) -> None:

@@ -418,7 +418,8 @@ async def test_status_of_one_journal(run: Any, database: Database) -> None:
     assert (1, 0, 0, 1) == (nothing.code, shown.code, reported.code, missing.code)
     assert "there are no journals in schema neto_async of this database" in nothing.err
     assert "Rows     1 added, 1 refused, 1 invalid or not sent\n" in shown.out
-    assert {"store", "created_at", "runs", "added", "rejected", "in_doubt", "rows", "remaining"} == {*reported.summary}
+    counts = {"runs", "added", "rejected", "in_doubt", "rows", "remaining"}
+    assert {"store", "created_at", "marker", *counts} == {*reported.summary}
     assert [True, False] == ["A run is using it: " in ran.out for ran in (shown, free)]
     assert "The last run came to the end of its file, of 3 rows." in free.out
     assert "there is no journal july" in missing.err
@@ -429,6 +430,8 @@ async def test_prune(run: Any, database: Database, tmp_path: Path) -> None:
     fill(database, "done").close()
     fill(database, "doubtful", doubtful=True).close()
     fill(database, "recent").close()
+    held = database.journal("stopped")
+    held.open(STORE)
     database.sql("UPDATE neto_async.journal SET written_at = now() - interval '10 days' WHERE name <> 'recent'")
     words = ("prune", database.url(None))
     refused = [
@@ -442,14 +445,20 @@ async def test_prune(run: Any, database: Database, tmp_path: Path) -> None:
     ]
     early = await run(*words, "--older-than", "11")
     pruned = await run(*words, "--older-than", "9")
+    held.close()
+    database.sql("UPDATE neto_async.journal SET written_at = now() - interval '10 days' WHERE name <> 'recent'")
     again = await run(*words, "--older-than", "9", "--json")
 
     assert [1] * 4 == [ran.code for ran in refused]
     assert [True, True] == ["without a journal's name" in ran.err for ran in refused[2:]]
-    assert (0, "0 deleted\n") == (early.code, early.out)
-    assert (0, "deleted done\n1 deleted\n") == (pruned.code, pruned.out)
-    assert {"pruned": []} == json.loads(again.out)
-    assert [("doubtful",), ("recent",)] == database.sql("SELECT name FROM neto_async.journal ORDER BY name")
+    assert (0, "0 deleted; kept 4: 3 written to since, 1 in use\n") == (early.code, early.out)
+    kept = "kept 3: 1 with rows in doubt, 1 written to since, 1 in use"
+    assert (0, f"deleted done\n1 deleted; {kept}\n") == (pruned.code, pruned.out)
+    why = {"with rows in doubt": 1, "written to since": 1, "stopped before its end": 1}
+    assert {"pruned": [], "kept": why} == json.loads(again.out)
+    assert [("doubtful",), ("recent",), ("stopped",)] == database.sql(
+        "SELECT name FROM neto_async.journal ORDER BY name"
+    )
 
 
 async def test_lists_in_a_schema_of_its_own(run: Any, database: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from datetime import datetime, timezone
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from neto_async import AsyncNetoClient
+from neto_async import AsyncNetoClient, CustomerLog, Evidence, Unknown
 from neto_async.cli import commands, import_flow, settle_flow
+from neto_async.cli.doubts import show_doubts
 from neto_async.cli.import_flow import ImportOptions
 from neto_async.cli.screen import Screen
 from neto_async.cli.stopping import Stopper
@@ -23,9 +25,11 @@ from neto_async.errors import JournalError, JournalInUseError, ReadError
 from neto_async.importing import ColumnMapping, LogSource, make_plan, open_rows
 from neto_async.journals.events import JournalSummary
 from neto_async.journals.sqlite import SqliteJournal
-from neto_async.reconciling.evidence import Missing
+from neto_async.reconciling.evidence import Doubt, DoubtfulCall, DoubtsAndKnown, Missing
+from neto_async.reconciling.from_journal import JournalDoubts
 from neto_async.results import ReconcileReport
 from neto_async.sandbox import NetoSandbox, faults
+from neto_async.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the processes of Linux")
 
@@ -64,7 +68,8 @@ async def test_what_was_saved_is_found(run: Any, file: Path) -> None:
 
     assert (3, 3, 0, 0, 0) == (without.code, settled.code, looked_up.code, nothing.code, again.code)
     assert "Doubt    4 rows" in without.out
-    assert "2 customers in 4 calls or more, about 1 s at the limit; nothing is sent" in without.out
+    assert f"Store    {store.url}; nothing is sent\n" in without.out
+    assert "2 customers in 4 calls or more, about 1 s at the limit\n" in without.out
     assert "1 row without a user name can't be read back" in without.out
     assert "row 2: logs that could be it, or were written by somebody else: 1; logs to look at: 1002" in without.out
     assert "nobody else writes or edits such logs. If you can give it: --sole-writer." in without.out
@@ -150,13 +155,13 @@ async def test_more_rows_in_doubt_than_are_shown(run: Any, tmp_path: Path) -> No
 
 
 async def test_an_import_can_settle_first(run: Any, file: Path, output: Any) -> None:
-    """`--in-doubt settle` reads back before it sends, and can be stopped while it waits."""
+    """`--in-doubt settle` reads back before it sends; it says until when it waits, and can be stopped meanwhile."""
     async with NetoSandbox(customers=CUSTOMERS) as store:
         store.faults.next(None, faults.Reset())
         first = await run("import", str(file), "--in-doubt", "settle", store=store)
         calls = store.call_count
         await run.start("import", str(file), "--in-doubt", "settle", out=output.name, store=store)
-        await output.until("Reading back 4 rows in doubt, in 10 minutes at most")
+        await output.until("Ctrl-C stops.")
         run.until_waiting()
         waited = store.call_count
         os.kill(run.process, signal.SIGTERM)
@@ -165,29 +170,33 @@ async def test_an_import_can_settle_first(run: Any, file: Path, output: Any) -> 
 
     assert (3, 3, calls, calls) == (first.code, stopped.code, waited, sent)
     assert "Reading back" not in first.out
+    assert "Doubt    4 rows\nRead     2 customers in 4 calls or more, about 1 s at the limit\n" in output.shown
+    (until,) = re.findall(r"Wait     until (\d\d:\d\d:\d\d UTC), when no call can be saved any more", output.shown)
+    assert f"Reading back 4 rows in doubt after {until}. Ctrl-C stops." in output.shown
 
 
+@pytest.mark.parametrize(("words", "settled"), [((), (0, 3, 1)), (("--sole-writer",), (3, 0, 1))])
 async def test_what_an_import_says_of_what_it_has_settled(
-    run: Any, file: Path, capsys: pytest.CaptureFixture[str]
+    run: Any, file: Path, words: tuple[str, ...], settled: tuple[int, int, int]
 ) -> None:
-    """How many rows are in the store, are not, and are left. White-box: nobody waits ten minutes for it."""
+    """How many rows are in the store, are not, and are left; the options of settling are the same as `settle` has."""
     async with NetoSandbox(customers=CUSTOMERS) as store:
-        await in_doubt(run, store, file, saved=False)
-        journal = next(file.parent.glob("*.journal"))
-        options = ImportOptions(journal=journal, earlier=SqliteJournal(journal).summary())
-        rows = [{"Username": CUSTOMERS[row % 2], "Notes": f"note {row}", "Status": "Completed"} for row in range(4)]
-        source: Any = [*rows, {"Notes": "note of nobody", "Status": "Completed"}]
-        async with AtOnce(store.url, username=store.username, api_key=store.api_key) as neto:
-            await import_flow._settle(neto, source, options, Stopper(Screen(), None, None))
+        await in_doubt(run, store, file, saved=bool(words))
+        ran = await run("import", str(file), "--in-doubt", "settle", *AT_ONCE, *words, store=store)
+        notes = {log.notes for log in store.logs}
+        count = store.log_count
 
-    assert "Settled: 0 are in the store, 3 are not, 1 are still in doubt." in capsys.readouterr().out
+    there, absent, left = settled
+    assert f"Settled: {there} are in the store, {absent} are not, {left} are still in doubt." in ran.out
+    assert (3, False) == (ran.code, "Wait" in ran.out)
+    assert (5 if words else 4) == count == len(notes)
 
 
-class AtOnce(AsyncNetoClient):
-    """Needs no waiting, as nothing of a sandbox's calls is saved later."""
-
-    async def reconcile(self, *given: Any, **switches: Any) -> Any:
-        return await super().reconcile(*given, **{**switches, "settle_after": 0})
+@pytest.mark.parametrize("words", [("--sole-writer",), AT_ONCE])
+async def test_options_of_settling_belong_to_it(run: Any, file: Path, words: tuple[str, ...]) -> None:
+    """An import that does not settle refuses them, instead of leaving them out silently."""
+    ran = await run("import", str(file), *words)
+    assert (1, True) == (ran.code, "--sole-writer and --settle-after need --in-doubt settle" in ran.err)
 
 
 class Refused(AsyncNetoClient):
@@ -255,6 +264,54 @@ async def test_a_marker_settles_without_a_guarantee(run: Any, file: Path) -> Non
     assert "one {} for its token" in wrong.err
 
 
+async def test_a_log_that_a_person_saw_is_looked_up(run: Any, file: Path) -> None:
+    """One that the row's customer does not have is refused; where that can't be read, the text says so."""
+    with file.open("a", encoding="utf-8") as more:
+        more.write("carol,note of carol,Completed\nbob,another,Completed\n")
+    async with NetoSandbox(customers=CUSTOMERS) as store:
+        await in_doubt(run, store, file, saved=True)
+        settle = ("settle", str(file))
+        calls = store.call_count
+        early = await run(*settle, "--found", "2=1001", store=store)
+        older = await run(*settle, "--found", "2=4", store=store)
+        twice = await run(*settle, "--found", "2=1002", "--found", "4=1002", store=store)
+        untouched = store.call_count
+        other = await run(*settle, "--found", "2=1003", store=store)
+        none = await run(*settle, "--found", "2=471100", store=store)
+        right = await run(*settle, *("--found", "2=1002", "--found", "4=1004"), store=store)
+        unread = await run(*settle, *("--found", "5=1005", "--found", "6=1006"), store=store)
+        status = await run("status", str(file), "--json", store=store)
+
+    assert [1] * 5 == [ran.code for ran in (early, older, twice, other, none)]
+    assert calls == untouched
+    assert "log 1001 belongs to another row; nothing was noted" in early.err
+    assert "log 4 can't be row 2: the store had given ids up to 1001 before that row was sent" in older.err
+    assert "one log was found for several rows; nothing was noted" in twice.err
+    assert "log 1003 can't be row 2: the store has 3 logs of the row's customer, and not this one" in other.err
+    assert "log 471100 can't be row 2" in none.err
+    assert (3, True) == (right.code, right.out.startswith("Noted: 2 found, 0 absent."))
+    assert unread.out.splitlines()[:2] == [
+        f"Log {1000 + row} is taken to be row {row} as you say; it can't be read back: {why}."
+        for row, why in ((5, "the row has no user name"), (6, "the store has no customer with this user name"))
+    ]
+    assert (5, 2) == (status.summary["added"], status.summary["in_doubt"])
+
+
+def test_a_wait_of_which_the_end_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """After a crash nobody noted the end of a call: the wait begins when the journal is opened next."""
+    sent = {"Username": "bob", "Notes": "note"}
+    call = DoubtfulCall(number=1, began=1, left_at=float("inf"))
+    given = DoubtsAndKnown(doubts=(Doubt(row=0, call=1, sent=sent),), calls=(call,))
+    outcome = Unknown(index=0, record=CustomerLog(username="bob"), context=None, reason="", evidence=Evidence())
+    settings = Settings(store_url="http://127.0.0.1:8765", api_key="key")
+    until, at_once = (
+        show_doubts(JournalDoubts(given, {0: outcome}), settings, Screen(), settle_after=seconds)
+        for seconds in (600.0, 0.0)
+    )
+    assert ("about ", " UTC", "") == (until[:6], until[-4:], at_once)
+    assert 1 == capsys.readouterr().out.count(f"Wait     until {until}, when no call")
+
+
 def test_a_hint_at_the_marker() -> None:
     """Where known logs came back with other texts, and neither user nor journal says that their notes have a marker."""
     given = ((None, False), (None, True), (" {}", False))
@@ -270,6 +327,7 @@ def test_a_hint_at_the_marker() -> None:
     [
         (["--found", "2"], "write ROW=LOGID"),
         (["--found", "0=3"], "write ROW=LOGID"),
+        (["--found", "2=3", "--found", "2=4"], "row 2 is given twice"),
         (["--absent", "0"], "--absent"),
         (["--found", "2=1002", "--absent", "2"], "row 2 is both --found and --absent"),
         (["--absent", "1"], "row 1 is not in doubt; nothing was noted"),
@@ -339,7 +397,7 @@ async def test_ctrl_c_ends_the_waiting(run: Any, file: Path, output: Any) -> Non
         await in_doubt(run, store, file, saved=True)
         calls = store.call_count
         await run.start("settle", str(file), out=output.name, store=store)
-        await output.until("Waiting until")
+        await output.until("Wait     until ")
         run.until_waiting()
         os.kill(run.process, signal.SIGINT)
         ran = await run.ended()

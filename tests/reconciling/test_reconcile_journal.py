@@ -25,7 +25,7 @@ from neto_async.journals import postgres_tables
 from neto_async.journals.postgres import PostgresJournal
 from neto_async.journals.sqlite import SqliteJournal
 from neto_async.reconciling.evidence import Doubt, DoubtsAndKnown, Settled, Verdict
-from neto_async.reconciling.from_journal import JournalDoubts, combined, note_seen
+from neto_async.reconciling.from_journal import JournalDoubts, as_seen, combined
 from neto_async.sandbox import NetoSandbox, faults
 
 CUSTOMERS = ["jsmith", "bob", "ann"]
@@ -404,7 +404,7 @@ async def test_the_other_log_of_a_row_that_was_saved_twice_is_not_taken_for_an_e
         journal = SqliteJournal(path)
         journal.open(store.url)
         journal.settle(())
-        note_seen(journal, rows, {1: 1002}, (), zone=timezone.utc)
+        journal.settle(as_seen(journal, rows, {1: 1002}, (), zone=timezone.utc))
         journal.close()
         rows.append(rows[1])
         store.faults.next(faults.Reset())
