@@ -27,7 +27,7 @@ ANY_INSTALL = [
     *(f"--ignore=tests/{folder}" for folder in ("crash", "many", "simulation", "reconciling")),
     *(f"--ignore=tests/integrations/{folder}" for folder in ("jobs", "redis_quota")),
 ]
-ALL_BUT_THE_SLOWEST = "not slow and not browser and not other_clients"
+ALL_BUT_THE_SLOWEST = "not slow and not browser and not other_clients and not job_queues"
 OLDEST_WHEELS_END_WITH = (3, 13)
 MEASURING = [
     f"tests/files/test_hostile.py::{test}" for test in ("test_time_is_linear_in_the_size", "test_memory_is_bounded")
@@ -165,6 +165,13 @@ def other_clients(session: nox.Session) -> None:
     session.run("npm", "install", "--silent", "--prefix", str(scratch), "neto-api@2.1.3", external=True)
     modules = {"NODE_PATH": str(scratch / "node_modules")}
     session.run("python", "-m", "pytest", "-m", "other_clients", "tests/other_clients", *session.posargs, env=modules)
+
+
+@nox.session
+def job_queues(session: nox.Session) -> None:
+    """Run the page on Celery and taskiq with real workers; needs redis-server and PostgreSQL."""
+    session.install("-e", EVERYTHING, *group("queues"))
+    session.run("python", "-m", "pytest", "-m", "job_queues", "tests/integrations/jobs", *session.posargs)
 
 
 @nox.session
