@@ -3,7 +3,7 @@ Run the examples of one page in their order, in this folder: ``python play.py PA
 
 * ``python`` blocks share one namespace; a bare ``await`` works as it does in ``python -m asyncio``.
 * ``sh`` blocks run where one of their lines begins with ``neto-async`` or ``cat``; each command must succeed.
-* The ``text`` block that follows an example right away is all that it prints. There ``...`` stands for lines or words
+* The ``text`` block that follows an example right away is all that it prints. There ``...`` means lines or words
   left out, and times and the sandbox's port may differ. Without one a ``python`` block prints nothing, and a command
   what it likes.
 * A block with more than the language in its first line is not run here: ``python no-run`` is for reading alone, and

@@ -104,7 +104,7 @@ async def test_a_closed_http_client_is_refused():
     await neto.aclose()
 
 
-async def test_invalid_log_raises_with_its_fate(store: NetoSandbox, connect: Any):
+async def test_invalid_log_raises_with_its_outcome(store: NetoSandbox, connect: Any):
     """A mapping that makes no log raises before anything is sent, with context on its fate."""
     neto = await connect(store)
 

@@ -105,7 +105,7 @@ ENVIRON = {"NETO_STORE_URL": STORE, "NETO_ACCESS_KEY": "a", "NETO_SECRET_KEY": "
 
 
 def test_an_add_ons_keys_may_be_in_the_environment():
-    """The two of an add-on stand for user name and key; a client that has its keys needs the address alone."""
+    """The two of an add-on replace user name and key; a client that has its keys needs the address alone."""
     keys = AddOnKeys(access_key="a", secret_key="b")
     assert {"store_url": STORE, "username": None, "api_key": keys} == credentials_from_env(ENVIRON)
     assert {"store_url": STORE, "username": None} == credentials_from_env({"NETO_STORE_URL": STORE}, with_key=False)

@@ -53,7 +53,7 @@ async def test_concurrent_adds_share_calls(store: NetoSandbox, connect: Any) -> 
 
 
 @FORMATS
-async def test_culprits_stand_alone(store: NetoSandbox, connect: Any, wire_format: str) -> None:
+async def test_faulty_records_are_isolated(store: NetoSandbox, connect: Any, wire_format: str) -> None:
     """A record that the store refuses takes none of its neighbours with it."""
     store.refuse_when(lambda fields: "poison" in (fields.get("Notes") or ""))
     neto = await connect(store, wire_format=wire_format)
@@ -178,7 +178,7 @@ async def test_nothing_secret_leaks(connect: Any, wire_format: str, caplog: pyte
         await neto.add_customer_log(CustomerLog(notes="CANARY refused"))
 
     printed = "\n".join([*seen, caplog.text, *(str(record.__dict__) for record in caplog.records)])
-    # A traceback shows the lines of this test, in which the word stands.
+    # A traceback shows the lines of this test, which has the word.
     assert [] == [line for line in printed.splitlines() if "CANARY" in line and line.strip() not in OWN_LINES]
 
 

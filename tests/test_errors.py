@@ -50,7 +50,7 @@ def test_every_error_of_no_record_is_safe_to_resend(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_error_takes_the_consequence_from_its_fate(kind):
+def test_every_error_takes_the_consequence_from_its_outcome(kind):
     """An error whose record may be in the store is never called safe, whatever its class."""
     assert not make(kind, outcome=Added(index=0, record=None, log_id=1)).safe_to_resend
     assert make(kind, outcome=Invalid(index=0, record=None, errors=())).safe_to_resend
@@ -74,7 +74,7 @@ def test_docstring_draws_the_tree_that_is_there():
 
 
 def test_invalid_record_error_keeps_each_fault():
-    """The faults stand one by one on the error and together in its text; `except ValueError` catches it."""
+    """The faults are one by one on the error and together in its text; `except ValueError` catches it."""
     error = make(InvalidRecordError)
     assert error.errors == ("username: 26 characters", "notes: character 3")
     assert "username: 26 characters; notes: character 3" == str(error)

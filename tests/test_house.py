@@ -326,7 +326,7 @@ def test_the_readmes_commands_need_nothing_but_python(heading, last):
     assert "neto-async" in PROJECT["scripts"]
 
 
-def test_pytest_finds_the_plugin_by_itself():
+def test_pytest_finds_the_plugin_automatically():
     """Without its entry point the plugin's own tests would only be skipped."""
     assert {"neto_async": "neto_async.integrations.pytest"} == PROJECT["entry-points"]["pytest11"]
 

@@ -218,7 +218,7 @@ def test_every_fault_is_named_at_once():
     )
 
 
-def test_refusal_is_a_value_error_with_its_fate():
+def test_refusal_is_a_value_error_with_its_outcome():
     """`except ValueError` catches it; its fate holds what was given, as an `Invalid` that can be resent."""
     with pytest.raises(ValueError, match="username: 26 characters") as caught:
         CustomerLog(username="u" * 26, notes=" ")

@@ -127,7 +127,7 @@ def test_attempt_says_a_broken_answer():
 
 
 @pytest.mark.parametrize("make", [rejected, invalid, not_sent, unknown])
-def test_each_call_makes_an_error_of_its_own(make):
+def test_each_call_makes_a_new_error(make):
     """Two waiters never raise the same object, whose traceback would grow."""
     outcome = make()
     assert error_for(outcome) is not error_for(outcome)

@@ -80,7 +80,7 @@ async def test_encodings(run: Any, store: NetoSandbox, tmp_path: Path, encoding:
     assert (0, [("zoë", "café \u2013 5 €")]) == (ran.code, [(log.username, log.notes) for log in store.logs])
 
 
-async def test_a_doubt_stops_what_nobody_watches(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+async def test_a_doubt_stops_an_unattended_command(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """What is most likely wrong is not sent unattended; the option that the text names answers it."""
     file = tmp_path / "calls.csv"
     file.write_text("Username,Notes\nNULL,a\n", encoding="utf-8")
@@ -240,7 +240,7 @@ async def test_foreign_columns_and_words(run: Any, store: NetoSandbox, tmp_path:
     ]
 
 
-async def test_reports_can_be_mended(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
+async def test_a_fixed_report_can_be_imported(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
     """``rejected.csv`` holds what was refused or invalid with its own columns, and imports once it is fixed."""
     store.refuse_when(lambda fields: fields.get("Notes") == "refused")
     file = tmp_path / "calls.csv"
@@ -320,7 +320,7 @@ async def test_refused_key(run: Any, store: NetoSandbox, calls: Path) -> None:
 
 
 async def test_the_keys_of_an_add_on(run: Any, store: NetoSandbox, calls: Path) -> None:
-    """An add-on's keys in the environment stand for user name and key; a key of another kind beside them is refused."""
+    """An add-on's keys in the environment replace user name and key; a key of another kind beside them is refused."""
     store.credentials.access_key, store.credentials.secret_key = "a", "CANARY-key"
     keys = {"NETO_USERNAME": "", "NETO_ACCESS_KEY": "a", "NETO_SECRET_KEY": "CANARY-key"}
 
@@ -517,7 +517,7 @@ async def test_interrupted(run: Any, store: NetoSandbox, tmp_path: Path, how: si
 
 
 async def test_a_kept_mapping(run: Any, store: NetoSandbox, tmp_path: Path) -> None:
-    """A mapping in a TOML file stands for the options, and an option beside it is stronger."""
+    """A mapping in a TOML file replaces the options, and an option beside it overrides it."""
     file = tmp_path / "calls.csv"
     file.write_text("Text;Other;Stage\na;b;Open\n", encoding="utf-8")
     kept = tmp_path / "crm.toml"

@@ -85,7 +85,7 @@ def test_errors_and_log_lines_are_escaped(caplog: pytest.LogCaptureFixture) -> N
     assert [[], []] == [raw(str(InvalidRecordError((BAD,)))), raw(caplog.messages[0])]
 
 
-def test_whatever_writes_to_a_standard_stream_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_is_written_to_a_standard_stream_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's own tracebacks and warnings, too, go through the guarded streams; their line ends stay."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stderr", stream)

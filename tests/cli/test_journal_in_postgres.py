@@ -108,7 +108,7 @@ async def test_a_dry_run_makes_nothing(run: Any, store: NetoSandbox, database: D
 async def test_one_goes_on_for_one_that_was_killed(
     run: Any, store: NetoSandbox, database: Database, tmp_path: Path
 ) -> None:
-    """While a run holds the journal, and until its lease is over, others are told when to try; then one goes on."""
+    """While a run holds the journal, and until its lease is over, others learn when to try; then one goes on."""
     file = tmp_path / "calls.csv"
     file.write_text(HEADER + "".join(f"u{row},,note {row}\n" for row in range(40)), encoding="utf-8")
     release = asyncio.Event()
@@ -319,7 +319,7 @@ async def test_no_command_takes_a_password(run: Any, calls: Path) -> None:
         ("postgresql://h/db?schema=&accept_timeline=2", DatabaseUrl("", "postgresql://h/db", accept_timeline=2)),
     ],
 )
-def test_what_of_a_url_is_ours(url: str, expected: DatabaseUrl) -> None:
+def test_which_parameters_of_a_url_name_the_journal(url: str, expected: DatabaseUrl) -> None:
     """Name, schema and timeline are taken out of the URL; libpq gets the rest unchanged."""
     found = journal_place(None, None, url)
 
@@ -461,7 +461,7 @@ async def test_prune(run: Any, database: Database, tmp_path: Path) -> None:
     )
 
 
-async def test_lists_in_a_schema_of_its_own(run: Any, database: Database) -> None:
+async def test_lists_in_another_schema(run: Any, database: Database) -> None:
     """The schema of the URL is used for lists too."""
     journal = database.journal("june", schema="mine")
     journal.open(STORE)

@@ -98,7 +98,7 @@ async def test_all_commands_have_help(run: Any) -> None:
 
 
 async def test_the_help_of_an_import_is_grouped(run: Any) -> None:
-    """Options stand under headings, the ten that matter first; ports show their default; an old name is hidden."""
+    """Options are under headings, the ten that matter first; ports show their default; an old name is hidden."""
     shown = (await run("import", "--help")).out
     first, _, rest = shown.partition("Reading the file:")
     _, _, main = first.partition("Main options:")
@@ -128,7 +128,7 @@ def test_without_what_the_command_needs(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_what_the_sandbox_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Likewise for the store on this machine, which an import into a real one does not need."""
+    """The same for the store on this machine, which an import into a real one does not need."""
     monkeypatch.delitem(sys.modules, "neto_async.sandbox")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(ConfigurationError, match=r'pip install "neto_async\[sandbox\]"'):

@@ -103,7 +103,7 @@ async def test_what_was_not_saved_is_sent_by_the_next_import(run: Any, file: Pat
 
 
 async def test_the_reports_are_written_anew(run: Any, file: Path) -> None:
-    """Each row is in the report of what is known of it by now, and the next import goes on with them."""
+    """Each row is in the report of its outcome as it is known now, and the next import goes on with them."""
     report = file.parent / "report"
 
     def rows() -> list[int]:

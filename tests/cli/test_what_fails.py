@@ -359,7 +359,7 @@ async def test_a_file_that_vanishes(run: Any, place: Place, replaced: Any) -> No
     assert (0, list(range(MANY))) == (ran.code, saved(place.store)), ran.out
 
 
-async def test_output_that_nobody_reads_any_more(run: Any, place: Place) -> None:
+async def test_output_whose_reader_is_gone(run: Any, place: Place) -> None:
     """Where its output breaks off, the import stops, says so on standard error, and can be gone on with."""
     place.file.write_text(rows(MANY), encoding="utf-8")
     fifo = place.folder / "output"

@@ -1,5 +1,5 @@
 """
-The journal when the power goes: what stands on the disk at the instant a call leaves, and after any instant at all.
+The journal when the power goes: what is on the disk at the instant a call leaves, and after any instant at all.
 """
 
 from __future__ import annotations

@@ -447,7 +447,7 @@ def test_days_and_months_in_the_other_order():
     assert ("not a time of the date format" in first, ["b"]) == (True, second)
 
 
-def test_rows_that_may_be_cut_or_stand_below_the_table():
+def test_rows_that_may_be_cut_or_are_below_the_table():
     """A single cell below a full row is a doubt; a row with one cell, odd ids and odd letters are notices."""
     text = "Username,Notes\nmia,a\nand so on\nand on\nzed,b\n"
     (doubt,) = doubts_of(text)
@@ -494,8 +494,8 @@ def test_what_is_below_a_table(below, said):
     assert () == doubts_of(table + below, accept="last-rows") == doubts_of("Username,Notes,A\nmia,a,\nMin,2,\n")
 
 
-def test_words_in_place_of_a_person():
-    """A word for nothing, or a formula's zero, in place of a person is a doubt; in a note it is one to look at."""
+def test_words_for_nothing_as_a_person():
+    """A word for nothing, or a formula's zero, as a person is a doubt; in a note it is one to look at."""
     doubts = doubts_of(book_of(["Username", "Notes"], [0, "None"], [None, " n/a "], ["mia", 0]), "a.xlsx")
     assert ["Username is the word 0: 1 row (first: row 2)"] == [doubt.partition(";")[0] for doubt in doubts]
     assert () == doubts_of("Username,Notes\nmia,a\n\n0x,b\n")

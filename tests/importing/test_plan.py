@@ -250,7 +250,7 @@ def test_a_plan_counts_a_few_words_of_a_status():
     assert ({f"word {number}": 2 for number in range(20)}, 50) == (plan.unknown_status, plan.invalid)
 
 
-def test_a_long_text_is_not_looked_at_for_what_it_could_be():
+def test_a_long_text_gets_no_hint():
     """A text far too long for a time is refused without a look at the forms of times."""
     _, plan = planned("LastContacted,Notes\n" + "9" * 1000 + ",x\n")
     assert "not a time that can be read for certain" in plan.faults[0][0]

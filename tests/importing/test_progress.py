@@ -86,7 +86,7 @@ def test_the_end_is_reported_once() -> None:
 
 
 async def test_the_last_word_is_the_whole(store: NetoSandbox, connect: Any) -> None:
-    """The last call says what `progress` says after the run: every record, and how long it took, which then stands."""
+    """The last call says what `progress` says after the run: every record and a final time."""
     said: list[ImportProgress] = []
     neto = await connect(store, batch_size=2)
 

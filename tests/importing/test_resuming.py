@@ -1,4 +1,4 @@
-"""What is known of rows after several runs, and what a run does with each of them."""
+"""The state of rows after several runs, and what a run does with each of them."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ async def test_a_source_that_stops_its_run(store: NetoSandbox, connect: Any, asy
 
 
 async def test_a_stopped_run_has_no_time_left(store: NetoSandbox, connect: Any):
-    """How long is left is reckoned from the quota, and is not said of a run that sends no more."""
+    """How long is left is calculated from the quota, and is not said of a run that sends no more."""
     neto = await connect(store, requests_per_minute=60, batch_size=1)
 
     async with neto.import_customer_logs([{"Notes": str(row)} for row in range(5)]) as run:

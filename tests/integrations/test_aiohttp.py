@@ -40,7 +40,7 @@ async def test_many_requests_share_few_calls(store, own, serve_aiohttp):
     assert len(store.calls) < 50
 
 
-async def test_your_context_runs_inside_ours(store, own, serve_aiohttp):
+async def test_your_context_runs_inside_that_of_the_client(store, own, serve_aiohttp):
     """A cleanup context that is appended after ours can use the client from its first line to its last."""
 
     async def mine(app: web.Application) -> AsyncIterator[None]:

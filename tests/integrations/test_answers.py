@@ -167,7 +167,7 @@ def test_retry_after_is_whole_and_never_too_early(seconds, header):
     assert header == problem_for(RateLimitedError("x", retry_after=seconds)).headers.get("Retry-After")
 
 
-def test_a_refusal_without_its_fate_has_no_messages():
+def test_a_refusal_without_its_outcome_has_no_messages():
     """An error that a program raised itself, without an outcome, is answered all the same."""
     assert "messages" not in problem_for(RejectedError("x"), show_messages=True).body
     fate = Rejected(index=0, record=None, messages=("no",))

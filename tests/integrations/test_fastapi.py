@@ -44,7 +44,7 @@ async def test_many_requests_share_few_calls(store, own, serve_fastapi):
     assert len(store.calls) < 50
 
 
-async def test_your_lifespan_runs_inside_ours(store, own, serve_fastapi):
+async def test_your_lifespan_runs_inside_that_of_the_client(store, own, serve_fastapi):
     """Your lifespan can use the client from its first line to its last, and its state is beside the client's."""
 
     @asynccontextmanager

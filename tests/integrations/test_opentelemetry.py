@@ -148,7 +148,7 @@ async def test_a_shared_call_is_a_root_with_a_link_to_each_caller(store, connect
 
 
 async def test_a_caller_with_many_records_in_a_call_has_one_link(store, connect, telemetry):
-    """A link stands once for a span, and says how many records of the call came from there."""
+    """There is one link for a span, and says how many records of the call came from there."""
     neto = await connect(store)
     telemetry.watch(neto)
 
@@ -462,7 +462,7 @@ async def test_clients_of_one_store_are_added_up(store, connect, telemetry, capl
     ],
 )
 def test_the_server_is_reported_as_the_conventions_want_it(telemetry, url, server):
-    """Host and port stand apart, the port also where the address leaves it out."""
+    """Host and port are separate attributes, the port also where the address leaves it out."""
     telemetry.watch(AsyncNetoClient(url, api_key="key"))
 
     (point,) = telemetry.points()["neto.client.calls"].values()

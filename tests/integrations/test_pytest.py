@@ -48,7 +48,7 @@ async def test_the_environment_leads_to_the_newest_store(neto_store, make_neto_s
 
 
 async def test_the_environment_has_one_login(make_neto_store, monkeypatch):
-    """The keys of an add-on that a developer has in the environment do not stand beside the store's."""
+    """The keys of an add-on that a developer has in the environment are not used beside the store's."""
     monkeypatch.setenv("NETO_ACCESS_KEY", "a")
     monkeypatch.setenv("NETO_SECRET_KEY", "b")
     store = make_neto_store()

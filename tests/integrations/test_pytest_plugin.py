@@ -226,7 +226,7 @@ def test_a_missing_extra_is_reported_in_a_sentence(run, pytester):
 
 
 def test_the_plugin_imports_little():
-    """A run of pytest that asks for no fixture imports neither the client nor the store, nor what they stand on."""
+    """A run of pytest that asks for no fixture imports neither the client nor the store, nor what they are built on."""
     rooms = {f"neto_async.{room}" for room in ("client", "importing", "sending", "wire", "sandbox")}
     heavy = rooms | {"httpx", "aiohttp", "xmltodict", "asyncio"}
     program = f"import sys, neto_async.integrations.pytest; print(sorted({heavy} & set(sys.modules)))"

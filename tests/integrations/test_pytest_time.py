@@ -245,7 +245,7 @@ def test_each_loop_is_left_to_its_thread(neto_time):
     assert [] == errors
 
 
-def test_a_loop_that_is_gone_holds_up_nobody(neto_store, neto_time):
+def test_a_loop_that_is_gone_does_not_hold_up_others(neto_store, neto_time):
     """A wait that was left behind in a loop that has ended is forgotten."""
 
     async def leave() -> None:
@@ -261,7 +261,7 @@ def test_a_loop_that_is_gone_holds_up_nobody(neto_store, neto_time):
     assert 59 < neto_time.skipped <= 60
 
 
-async def test_nobody_lends_a_timer_their_context(neto_time):
+async def test_a_timer_keeps_its_own_context(neto_time):
     """What a timer calls runs in the context it was set in, whoever skips; several run in the order of their times."""
     where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
     said = []

@@ -78,7 +78,7 @@ def test_an_intent_and_its_end_may_share_a_write(make: Any):
 
 
 def test_each_row_of_a_call_has_its_state(make: Any):
-    """States that are not as many as the rows of their call are refused: they could not be told apart later."""
+    """States that are not as many as the rows of their call are refused: they could not be matched later."""
     journal = opened(make)
     journal.write([intent(1, 0, 1)])
     with pytest.raises(JournalError, match="1 states were given for the 2 rows"):
@@ -186,13 +186,20 @@ def test_summary(make: Any):
     journal.finish(9)
     journal.close()
 
-    told = make().summary()
-    assert (STORE, 2, 2, 2, 2, 9) == (told.store, told.runs, told.added, told.rejected, told.in_doubt, told.rows)
-    assert 9 - 6 == told.remaining
-    assert told.created_at.tzinfo is not None
+    summary = make().summary()
+    assert (STORE, 2, 2, 2, 2, 9) == (
+        summary.store,
+        summary.runs,
+        summary.added,
+        summary.rejected,
+        summary.in_doubt,
+        summary.rows,
+    )
+    assert 9 - 6 == summary.remaining
+    assert summary.created_at.tzinfo is not None
     opened(make).close()
-    told = make().summary()
-    assert (3, None, None) == (told.runs, told.rows, told.remaining)
+    summary = make().summary()
+    assert (3, None, None) == (summary.runs, summary.rows, summary.remaining)
     journal = opened(make)
     journal.finish(3)  # rows below were removed
     journal.close()
@@ -222,8 +229,8 @@ def test_what_was_settled(make: Any):
     journal.close()
 
     assert [known(0, REJECTED), expected[0], expected[1], known(3, UNKNOWN), expected[2]] == read(make)[2]
-    told = make().summary()
-    assert (2, 1, 2) == (told.added, told.rejected, told.in_doubt)
+    summary = make().summary()
+    assert (2, 1, 2) == (summary.added, summary.rejected, summary.in_doubt)
 
 
 @pytest.mark.parametrize("state", [WITHDRAWN, REJECTED, UNKNOWN])
@@ -265,8 +272,8 @@ def test_opening_it_to_settle_is_no_run(make: Any):
     journal = opened(make)
     journal.settle([])
     journal.close()
-    told = make().summary()
-    assert (0, None, None) == (told.runs, told.rows, told.remaining)
+    summary = make().summary()
+    assert (0, None, None) == (summary.runs, summary.rows, summary.remaining)
     journal = opened(make)
     journal.write([intent(1, 0, 1)])
     journal.finish(3)
@@ -277,14 +284,14 @@ def test_opening_it_to_settle_is_no_run(make: Any):
         journal.settle([])
         journal.settle([row])
         journal.close()
-    told = make().summary()
-    assert (1, 3, 1, 0, 2) == (told.runs, told.rows, told.added, told.in_doubt, told.remaining)
+    summary = make().summary()
+    assert (1, 3, 1, 0, 2) == (summary.runs, summary.rows, summary.added, summary.in_doubt, summary.remaining)
 
     journal = opened(make)
     journal.settle([known(0, ADDED, 6)])  # as a run may
     journal.close()
-    told = make().summary()
-    assert (2, None) == (told.runs, told.rows)
+    summary = make().summary()
+    assert (2, None) == (summary.runs, summary.rows)
 
 
 def test_calls(make: Any):
@@ -358,8 +365,8 @@ def test_a_journal_without_moments(make: Any, monkeypatch: pytest.MonkeyPatch):
         journal.finish(3)
         assert [(None, None)] == [(call.began_at, call.over_at) for call in journal.calls()]
         journal.close()
-    told = make().summary()
-    assert (1, 3, 2) == (told.runs, told.rows, told.remaining)
+    summary = make().summary()
+    assert (1, 3, 2) == (summary.runs, summary.rows, summary.remaining)
 
     journal = opened(make, now=lambda: at(50))
     journal.write([intent(1, 1)])

@@ -370,7 +370,7 @@ def test_a_connection_that_is_lost_again_and_again(tables: Tables, proxy: Proxy)
 
 
 def test_taken_over_while_the_connection_was_lost(tables: Tables, proxy: Proxy):
-    """Who comes back after another process has taken over writes nothing more, though nobody told it before."""
+    """A process that comes back after another has taken over writes nothing more, even if it was not notified."""
     journal = tables.opened(conninfo=proxy.conninfo)
     tables.lapse()
     tables.opened().close()

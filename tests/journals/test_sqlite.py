@@ -77,7 +77,7 @@ def test_summary_of_what_is_no_import(path: Path):
 
 
 def test_the_file_is_its_owners_alone(path: Path):
-    """Nobody else can read the file or what stands beside it; its repr shows the path."""
+    """Nobody else can read the file or the files beside it; its repr shows the path."""
     previous = os.umask(0)
     try:
         journal = opened(path)
@@ -103,7 +103,7 @@ def test_every_commit_is_synced(path: Path):
 
 
 def test_the_form_of_the_file(path: Path):
-    """What stands in a file is what another release will look for: its marks, tables, kinds, states and bytes."""
+    """A file holds what another release will look for: its marks, tables, kinds, states and bytes."""
     journal = SqliteJournal(path, now=lambda: MOMENT)
     journal.open(STORE)
     journal.write([Intent(call=4, rows=((5, b"a" * 16), (3, b"b" * 16)))])
@@ -404,7 +404,7 @@ def test_lost_pages(path: Path, whole: Any, filler: bytes):
 
 
 def test_pages_of_an_earlier_state(path: Path):
-    """A page that a disk has not kept, and that stands there as it was before, is noticed."""
+    """A page that a disk has not kept, so that the old one is still there, is noticed."""
     journal = opened(path)
     states = []
     for call in range(40):

@@ -140,7 +140,7 @@ async def test_a_doubt_whose_call_is_not_known_stays(case):
     assert "journal" not in report.records[1].missing
 
 
-async def test_records_without_a_customer_are_read_by_nobody():
+async def test_records_without_a_customer_are_not_read():
     """No user name, no call; and records that are no doubts take no part."""
     async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
         outcomes = [

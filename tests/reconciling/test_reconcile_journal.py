@@ -280,7 +280,7 @@ async def test_a_journal_object_that_a_run_has_open_stays_open(path):
     assert 12 == SqliteJournal(path).summary().added
 
 
-async def test_a_marker_tells_what_others_wrote_from_what_was_sent(path):
+async def test_a_marker_distinguishes_sent_logs_from_those_of_others(path):
     """Somebody else has written the same texts: by their markers the rows are settled all the same, equal ones too."""
     rows = [{"username": "jsmith", "notes": "called"} for _ in range(12)]
     rows[3] = {"username": "jsmith", "status": "Completed"}

@@ -282,7 +282,7 @@ def test_a_known_log_that_is_not_there():
     assert [(UNKNOWN, Missing.KNOWN_LOGS)] == verdicts(evidence(log(12, "done"), known=(KNOWN, lost)))
 
 
-def test_a_known_log_is_nobody_elses():
+def test_a_known_log_belongs_to_one_record():
     """A log that belongs to a record by its answer is no candidate."""
     other = KnownLog(log_id=12, sent=sent())
     assert [(NOT_SENT, None)] == verdicts(evidence(log(12), known=(KNOWN, other)))

@@ -1,4 +1,4 @@
-"""The sandbox stands apart from the client, and says what it needs."""
+"""The sandbox is independent of the client, and says what it needs."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def test_no_records(encode, wire_format):
 
 
 def test_a_single_json_object_is_a_record():
-    """A single record may stand as an object instead of a list."""
+    """A single record may be an object instead of a list."""
     assert read_records(b'{"CustomerLogs": {"CustomerLog": {"Notes": "a", "Status": null}}}', "json") == (
         {"Notes": "a"},
     )

@@ -181,7 +181,7 @@ def test_a_cancelled_bulk_add_that_read_nothing_is_not_logged(caplog):
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_cancelled_flush_or_close_harms_nobody(turn):
+def test_a_cancelled_flush_or_close_does_no_harm(turn):
     """Whenever a flush and a close are cancelled, each log has its outcome, and the connections are closed once."""
     network = quick()
 

@@ -144,7 +144,7 @@ async def test_certificates_that_cannot_be_read_are_named(environment, tmp_path)
         await made().__aenter__()
 
 
-def test_a_proxy_that_speaks_tls_is_held_to_the_same_certificates(environment):
+def test_a_proxy_that_speaks_tls_needs_a_trusted_certificate(environment):
     """A proxy that is reached by TLS is given the certificates of the environment, a plain one none."""
     clients: list[dict[str, Any]] = []
     environment.setattr(httpx, "AsyncClient", lambda **given: clients.append(given))

@@ -1,4 +1,4 @@
-"""Whole-batch refusals: culprits stand alone, neighbours are added, and all of it in bounds."""
+"""Whole-batch refusals: faulty records are isolated, neighbours are added, and all of it in bounds."""
 
 from __future__ import annotations
 

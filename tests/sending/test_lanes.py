@@ -1,4 +1,4 @@
-"""Single adds and imports side by side: who goes first, and that neither stands still."""
+"""Single adds and imports side by side: who goes first, and that neither starves."""
 
 from __future__ import annotations
 

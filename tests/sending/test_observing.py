@@ -279,7 +279,7 @@ def test_an_observer_that_was_detached_hears_the_end_of_what_it_saw_begin():
     assert [[2], [2]] == [[entry[0] for entry in said] for said in (second.began_with, second.ended_with)]
 
 
-def test_an_answer_is_never_told():
+def test_an_observer_gets_no_answer():
     """The observer's interface has no place for Neto's words: an error of the store shows as a kind alone."""
 
     async def echoes(network, body):

@@ -105,7 +105,7 @@ def test_fewer_ids_than_records():
 
 
 @pytest.mark.parametrize("poison", [{5}, {1, 2, 3}, {1, 4, 9, 16, 17}, set(range(2, 34, 2))])
-def test_culprits_stand_alone(poison):
+def test_faulty_records_are_isolated(poison):
     """Exactly the poisoned records are rejected, within 2n - 2 calls beside those of the clean import."""
     network = Network()
 

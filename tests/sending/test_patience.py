@@ -369,7 +369,7 @@ def test_a_key_that_is_refused_is_logged_once(caplog):
     assert [(logging.ERROR, 1), (logging.INFO, 3)] == [(line.levelno, line.neto_call) for line in caplog.records]
 
 
-def test_an_outcome_that_nobody_hears_is_logged(caplog):
+def test_an_outcome_without_a_waiting_caller_is_logged(caplog):
     """Whose caller was cancelled after the log had left finds its outcome in the log and in the counts."""
     network = Network(latency=10.0)
 
@@ -386,7 +386,7 @@ def test_an_outcome_that_nobody_hears_is_logged(caplog):
     assert ["a customer log ended as Added after its caller had been cancelled"] == caplog.messages
 
 
-def test_a_refusal_without_words_has_ours():
+def test_a_refusal_without_a_message_has_our_reason():
     """What the store refuses by a status alone is rejected with our own words for that."""
     network = Network()
     network.script += [saves, answers(413)]
@@ -408,7 +408,7 @@ PATIENCE = [
 
 @pytest.mark.parametrize(("behaviour", "cause"), PATIENCE)
 @pytest.mark.parametrize("own", [5.0, 1000.0])
-def test_an_import_may_have_a_patience_of_its_own(behaviour, cause, own):
+def test_an_import_may_have_its_own_give_up_after(behaviour, cause, own):
     """An import's own give_up_after, shorter or longer than its client's, says how long its batches are tried."""
 
     async def work() -> Any:

@@ -152,7 +152,7 @@ def test_calls_of_a_client_that_is_gone_count_a_window_longer():
     assert (0, 65.0) == (second.calls.under_way, second.earliest(65.0, spaced=False))
 
 
-def test_a_loop_with_a_clock_of_its_own_begins_anew():
+def test_a_loop_with_another_clock_begins_anew():
     """Where time goes back, as between the loops of tests, times of the other clock mean nothing."""
     quota = Window(1)
     quota.begin(1_000_000.0, spaced=True)

@@ -1,4 +1,4 @@
-"""Runs as the engine serves them: sources that break or stand still, and what stops a run."""
+"""Runs as the engine serves them: sources that break or stall, and what stops a run."""
 
 from __future__ import annotations
 

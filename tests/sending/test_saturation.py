@@ -100,7 +100,7 @@ def test_a_single_add_waits_for_no_more_than_a_call_and_its_pace(slots, before):
 
 
 @pytest.mark.parametrize("source", [generated, awaited])
-def test_an_import_holds_a_few_batches_whatever_its_length(source):
+def test_an_import_of_any_length_holds_a_few_batches(source):
     """At any call of an import the records that were read and have no outcome are those of a few batches."""
     held: list[int] = []
 

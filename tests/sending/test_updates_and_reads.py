@@ -159,7 +159,7 @@ async def test_a_cancelled_repeat_hides_no_earlier_doubt(then):
     assert [{"updated": "Updated"}.get(then, "Unknown")] == [type(outcome).__name__ for outcome in seen]
 
 
-async def test_a_read_whose_caller_was_cancelled_is_missed_by_nobody():
+async def test_a_read_whose_caller_was_cancelled_is_not_counted():
     """The answer to a read that nobody waits for is dropped, and not counted as an outcome without its caller."""
     seen = []
     async with (

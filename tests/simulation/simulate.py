@@ -59,7 +59,7 @@ class Schedule:
         self.cancelling = self.draw.choice([0.0, 0.0, 0.1, 0.5] if self.rough else [0.0, 0.0, 0.0, 0.01])
 
     def client(self, seed: int) -> AsyncNetoClient:
-        """Make a real client whose engine stands on virtual time, and whose calls and quota are watched."""
+        """Make a real client whose engine runs on virtual time, and whose calls and quota are watched."""
         draw = self.draw
         neto = AsyncNetoClient(
             "http://localhost",

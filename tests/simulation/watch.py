@@ -1,5 +1,5 @@
 """
-What stands between the engine and the transport: it sees each call begin and end, and holds the laws of calls.
+A watch between the engine and the transport: it sees each call begin and end, and holds the laws of calls.
 
 It is in two places at once. As the quota it is notified of a call in the very step in which the engine decides on it,
 and keeps what was known then; as the transport it sees the records, and the end of the call as the engine sees it.
@@ -210,7 +210,7 @@ class Watch(Quota):
         return Fate.UNKNOWABLE if delivery.asked else Fate.NEVER_LEFT
 
     def keep(self, begun: _Begun, delivery: Delivery) -> None:
-        """Keep what the next call is held to."""
+        """Keep the limits on the next call."""
         fate = delivery.fate
         if fate is Fate.UNKNOWABLE:
             self.doubtful += 1

@@ -1,5 +1,5 @@
 """
-A server on loopback that writes bytes, not HTTP: each call meets the script that stands next.
+A server on loopback that writes bytes, not HTTP: each call meets the next script.
 
 It knows as much of HTTP as it takes to find the end of a request's body. It counts the texts in bodies that came whole,
 which is what an outcome is held against.

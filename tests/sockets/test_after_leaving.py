@@ -211,7 +211,7 @@ async def test_late_answer_is_unknown(library, late, monkeypatch):
     )
 
 
-async def test_body_that_nobody_reads_is_unknown(library):
+async def test_body_that_is_not_read_is_unknown(library):
     """A call whose body is stuck on its way ends at its deadline, in doubt."""
     release = asyncio.Event()
 

@@ -211,7 +211,7 @@ async def test_the_clients_own_time_limits_do_not_count(library):
     assert [ADDED, IN_DOUBT] == [how_it_ended(in_time), how_it_ended(too_late)]
 
 
-async def test_a_redirect_is_not_followed_whatever_the_client_does(library):
+async def test_a_redirect_is_not_followed_even_by_a_client_that_follows(library):
     """A client that follows redirects carries the key nowhere."""
 
     async def elsewhere(call: Connection) -> None:

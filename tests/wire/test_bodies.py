@@ -159,14 +159,14 @@ def test_the_cap_holds_to_the_byte(text):
 )
 @pytest.mark.parametrize("media_type", ["", "application/json; charset=iso-8859-1"], ids=["unsaid", "wrong"])
 def test_a_byte_order_mark_beats_all(text, bom, encoding, media_type):
-    """A byte order mark tells the encoding, whatever the header says."""
+    """A byte order mark decides the encoding, even against the header."""
     verdict = read(bom + text.encode(encoding), Content_Type=media_type)
     assert (VerdictKind.ADDED, WARNING) == (verdict.kind, verdict.warnings)
 
 
 @BODIES
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-def test_wide_characters_without_a_mark_are_told_by_their_zeros(text, encoding):
+def test_wide_characters_without_a_mark_are_detected_by_their_zeros(text, encoding):
     """UTF-16 and UTF-32 are read without a mark, since the first character of a document is ASCII."""
     verdict = read(text.encode(encoding))
     assert (VerdictKind.ADDED, WARNING) == (verdict.kind, verdict.warnings)
@@ -175,7 +175,7 @@ def test_wide_characters_without_a_mark_are_told_by_their_zeros(text, encoding):
 @BODIES
 @pytest.mark.parametrize("charset", ["charset=iso-8859-15", "charset = 'latin9'", 'Charset="ISO-8859-15"; x=y'])
 def test_a_charset_in_the_header_is_honoured(text, charset):
-    """A real charset in Content-Type tells the encoding."""
+    """A real charset in Content-Type decides the encoding."""
     body = text.replace(" 😀", "").encode("iso-8859-15")
     assert read(body, Content_Type=f"text/plain; {charset}").warnings == ("Grüße €",)
 
@@ -207,7 +207,7 @@ def test_broken_utf_8_is_unknown(text, broken):
     ("declared", "encoding"),
     [("iso-8859-15", "iso-8859-15"), ("utf-8", "utf-8"), ("UTF-16", "utf-8"), ("x-unknown", "utf-8")],
 )
-def test_an_xml_declaration_tells_the_encoding(declared, encoding):
+def test_an_xml_declaration_names_the_encoding(declared, encoding):
     """A declaration is honoured where the bytes can be so; a UTF-16 one on single bytes is known to be wrong."""
     text = f'<?xml version="1.0" encoding="{declared}"?>\n{XML.replace(" 😀", "")}'
     assert read(text.encode(encoding)).warnings == ("Grüße €",)
@@ -326,7 +326,7 @@ def test_pairs_of_surrogates_are_one_character():
 
 @given(st.text(max_size=30), st.sampled_from([JSON, XML]))
 def test_bytes_in_front_never_hide_a_whole_answer_as_another(noise, text):
-    """Whatever stands in front of a document, it is read as it is or not at all."""
+    """A document with anything in front of it is read as it is or not at all."""
     verdict = read(noise + text)
     assert verdict.kind in {VerdictKind.ADDED, VerdictKind.UNKNOWN}
     assert verdict.log_ids in {(), (5001,)}

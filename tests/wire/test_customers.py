@@ -260,7 +260,7 @@ def fits_xml(node):
     return all(map(fits_xml, node.values())) if isinstance(node, dict) else isinstance(node, str)
 
 
-def test_xml_is_held_to_the_same_shapes():
+def test_xml_must_have_the_same_shapes():
     """A document that both formats can carry has the same meaning in both, known or not."""
     known = [user(CustomerLogs=wrapper) for _, wrapper in WRAPPERS]
     documents = [document for document in [*UNKNOWN_SHAPES, *known] if fits_xml(document)]

@@ -136,7 +136,7 @@ def test_xml_is_what_xmltodict_writes_and_reads(logs, zone):
 
 @given(st.lists(LOGS, min_size=1, max_size=4), ZONES)
 @example([CustomerLog(notes='\r\n\t\x7f\x85\u2028\U0001f600/\\"')], timezone.utc)
-def test_json_means_the_same_whoever_writes_it(logs, zone):
+def test_json_means_the_same_from_both_libraries(logs, zone):
     """With orjson installed and without it a JSON body has the same meaning, in the same order, and no blanks."""
     with_it = encode_batch(logs, WireFormat.JSON, zone=zone)
     without_it = encode_batch(logs, WireFormat.JSON, zone=zone, encoding=without_orjson)
@@ -152,7 +152,7 @@ def test_orjson_is_used_where_installed():
 
 
 @given(LOGS, LOGS, st.sampled_from(WireFormat))
-def test_fields_stand_in_the_vendors_order(one, other, wire_format):
+def test_fields_are_in_the_vendors_order(one, other, wire_format):
     """Fields come in the order of the vendor's page, whichever are set, and records in the order given."""
     read = read_json if wire_format is WireFormat.JSON else read_etree
     rows = read(encode_batch([one, other], wire_format))
@@ -215,7 +215,7 @@ def test_times_go_out_in_the_zone_of_the_wire(name, wire_format, moment, zone, o
 
 
 @pytest.mark.parametrize("wire_format", WireFormat)
-def test_a_calendar_day_is_sent_as_it_stands(wire_format):
+def test_a_calendar_day_is_sent_unchanged(wire_format):
     """A date goes out as midnight of that day in any zone: a conversion would move the day that staff see."""
     read = read_json if wire_format is WireFormat.JSON else read_etree
     log = CustomerLog(date_required_follow_up=date(2026, 11, 5))

@@ -2,7 +2,7 @@
 The short ways of reading say what the long ones say.
 
 Nearly every answer is read by a short way: ids without an object for each entry, XML without a look at each element
-first. White-box tests: each law compares the two ways, which can be told apart by their private names alone.
+first. White-box tests: each law compares the two ways, which only their private names distinguish.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ DOCUMENTS = st.builds(
 
 
 def test_a_plain_document_has_nothing_to_refuse():
-    """What is told plain from its characters, whole or not, would not be refused by a look at its elements."""
+    """What is taken for plain by its characters, whole or not, would not be refused by a look at its elements."""
     near_the_limit = range(MAX_DEPTH - 3, MAX_DEPTH + 1)
     plain = [
         text
@@ -151,7 +151,7 @@ def test_xml_means_the_same_by_both_ways(text):
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH, MAX_DEPTH + 1])
-def test_depth_is_told_from_the_tags_to_the_level(levels):
+def test_depth_is_exact_to_the_level(levels):
     """A document at the limit of nesting takes the short way, and one level more does not."""
     text = nested(levels, "x")
 

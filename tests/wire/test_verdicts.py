@@ -128,7 +128,7 @@ def test_a_reply_without_ids_means_the_same_for_any_number_of_records():
 
 
 def test_the_samples_cover_every_verdict():
-    """No kind of verdict is without a sample, and most samples stand in both formats."""
+    """No kind of verdict is without a sample, and most samples are in both formats."""
     kinds = set(VerdictKind) - {VerdictKind.UPDATED, VerdictKind.READ}  # other actions have these
     assert {kind.value.replace(" ", "-") for kind in kinds} == {path.parent.name for path in SAMPLES}
     assert len(PAIRS) > len(SAMPLES) / 4
@@ -266,7 +266,7 @@ def test_a_warning_that_names_the_key_is_no_refusal():
     ],
 )
 def test_a_description_beside_a_text_is_an_echo(message, kind):
-    """What stands as a Description counts where there is no text, and beside one only where the vendor writes it so."""
+    """A text as a Description counts where there is no text, and beside one only where the vendor writes it so."""
     body = json.dumps({"Ack": "Error", "Messages": {"Error": {**message, "SeverityCode": "Error"}}})
     assert kind is reply(body).kind
 
@@ -305,7 +305,7 @@ def test_a_reply_has_no_say_in_what_is_read_from_it():
 
 
 def test_an_id_that_can_not_be_read_leaves_doubt_in_a_refusal():
-    """Wherever it stands, an id beside a refusal is no refusal, legible or not."""
+    """Wherever it is, an id beside a refusal is no refusal, legible or not."""
     assert [VerdictKind.UNKNOWN] * 2 == [
         reply(json.dumps({name: {"LogID": "abc"}}), status=403).kind for name in ("CustomerLog", "Other")
     ]
@@ -465,14 +465,14 @@ def test_the_canary_would_be_seen():
 
 
 def test_a_web_page_is_called_one():
-    """A page in place of an answer hints at the address."""
+    """A page instead of an answer hints at the address."""
     for sample in ("1-web-page", "1-web-page-without-doctype", "1-web-page-as-xml"):
         assert "web page" in of(REPLIES / f"unknown/{sample}.200.html").reason
     assert "web page" in reply("Service: hello", headers={"Content-Type": "text/html; charset=utf-8"}).reason
 
 
 def test_an_answer_of_the_api_labelled_as_html_is_read():
-    """The body tells the format; a wrong Content-Type loses no outcome."""
+    """The body decides the format; a wrong Content-Type loses no outcome."""
     body = '{"CustomerLog": {"LogID": "5001"}}'
     assert reply(body, headers={"Content-Type": "text/html"}).kind is VerdictKind.ADDED
 
