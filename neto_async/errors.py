@@ -1,5 +1,5 @@
 """
-What can go wrong, by cause.
+The errors, by cause.
 
 Every error of this library is one of these:
 

@@ -1,5 +1,5 @@
 """
-What became of each record: the five outcomes, and what they share. May import: nothing of the package.
+The five outcomes of a record, and what they share. May import: nothing of the package.
 
 Every record taken in ends in exactly one of `Added`, `Rejected`, `Invalid`, `NotSent` and `Unknown`. An outcome is
 true of what the store saved; where that can't be known, it says so. Texts of customers and of Neto (whose messages
@@ -120,7 +120,7 @@ class NotSentCause(StrEnum):
 
 
 @frozen(kw_only=True)
-class _Fate:
+class _OutcomeBase:
     """
     What all outcomes share.
 
@@ -148,7 +148,7 @@ class _Fate:
 
 
 @frozen(kw_only=True)
-class Added(_Fate):
+class Added(_OutcomeBase):
     """
     Neto saved the record and gave it an id. Sending it again adds it twice.
 
@@ -164,7 +164,7 @@ class Added(_Fate):
 
 
 @frozen(kw_only=True)
-class Rejected(_Fate):
+class Rejected(_OutcomeBase):
     """
     Neto refused the record and saved nothing of it. It can be sent again once it is corrected.
 
@@ -178,7 +178,7 @@ class Rejected(_Fate):
 
 
 @frozen(kw_only=True)
-class Invalid(_Fate):
+class Invalid(_OutcomeBase):
     """
     The record breaks a documented rule and was never sent. It can be sent once it is corrected.
 
@@ -192,7 +192,7 @@ class Invalid(_Fate):
 
 
 @frozen(kw_only=True)
-class NotSent(_Fate):
+class NotSent(_OutcomeBase):
     """
     The record was certainly not saved, and can be sent again as it is.
 
@@ -216,7 +216,7 @@ class NotSent(_Fate):
 
 
 @frozen(kw_only=True)
-class Unknown(_Fate):
+class Unknown(_OutcomeBase):
     """
     The record may have been saved. Look in the store before sending it again.
 
@@ -232,7 +232,7 @@ class Unknown(_Fate):
 
 
 @frozen(kw_only=True)
-class Updated(_Fate):
+class Updated(_OutcomeBase):
     """
     Neto reported that it changed the log as asked. Sending the update again overwrites what was set since.
 

@@ -1,5 +1,5 @@
 """
-What the client's methods take: types of their parameters, and checks of them.
+Parameters of the client's methods: their types, and checks of them.
 
 May import: what the client may, and neither the client nor importing.
 """

@@ -1,4 +1,4 @@
-"""What is made of outcomes: the error of one, reports and counts of many. May import: errors, models, outcomes."""
+"""Errors, reports and counts, made of outcomes. May import: errors, models, outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command's exit codes mean: the largest that applies. May import: results."""
+"""Exit codes of the command: the largest that applies. May import: results."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What a person sees: the plan, the progress, the summary.
+The plan, the progress and the summary, as a person sees them.
 
 May import: output, journal_places, files, importing, journals, models, outcomes, results, settings, wire.
 

@@ -1,5 +1,5 @@
 """
-In which encoding a file is written, decided on the whole of it before its first row is read. May import: errors.
+The encoding of a file, decided on the whole of it before its first row is read. May import: errors.
 
 A mark at the start (BOM) decides. Without one a file is UTF-8 where all of it is, else Windows-1252, the encoding
 that Excel on Windows writes "CSV" in. Each byte is checked before anything is sent, so that a fault in the last

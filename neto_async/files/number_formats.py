@@ -1,4 +1,4 @@
-"""What a number format of a workbook makes of a number or a text (ECMA-376 part 1, 18.8.30). May import: rows."""
+"""Number formats of a workbook, and the text that each shows (ECMA-376 part 1, 18.8.30). May import: rows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What a cell of an Excel workbook shows. May import: rows, number_formats.
+The value that a cell of an Excel workbook shows. May import: rows, number_formats.
 
 ECMA-376 part 1: 18.3.1.4 (cells), 18.17.4 (dates as numbers). What can't be read makes its own cell faulty.
 """

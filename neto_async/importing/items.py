@@ -1,4 +1,4 @@
-"""What a source may yield, and the customer log it means. May import: wire (the vendor's names), models, errors."""
+"""Items of a source, and the customer logs that they mean. May import: wire (the vendor's names), models, errors."""
 
 from __future__ import annotations
 

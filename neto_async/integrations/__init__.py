@@ -1,5 +1,5 @@
 """
-Adapters for what services are made with, one file each: FastAPI, aiohttp, pytest, OpenTelemetry.
+Adapters, one file each: FastAPI, aiohttp, pytest, OpenTelemetry, Redis, Procrastinate.
 
 Each needs its extra and says so where it is missing; nothing here is imported by the library itself.
 """

@@ -1,5 +1,5 @@
 """
-What a service answers where a log was not added: one table for every web framework. May import: errors, outcomes.
+Answers of a service to whose caller no log was added: one table for every web framework. May import: errors, outcomes.
 
 The bodies are problem details (RFC 9457). An answer about one log has two members of our own: ``fate``, its outcome,
 and ``safe_to_resend``. Every text is a constant or names a field, a limit and a position: neither a customer's text nor

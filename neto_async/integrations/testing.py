@@ -1,5 +1,5 @@
 """
-What tests of your own code get from the pytest plugin: a Neto store in a thread, and time that needs no waiting.
+For tests of your own code: a Neto store in a thread, and time that needs no waiting.
 
 The fixtures are in `neto_async.integrations.pytest`; this module is for annotations, and for other frameworks:
 

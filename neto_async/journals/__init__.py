@@ -1,1 +1,1 @@
-"""What an import remembers: protocol, file, and the thread that writes. May import: sending, wire, outcomes, errors."""
+"""Journals of imports: protocol, file, database, writing thread. May import: sending, wire, outcomes, errors."""

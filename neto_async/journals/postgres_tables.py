@@ -1,5 +1,5 @@
 """
-The tables of journals in PostgreSQL, and what is asked of them. May import: events, protocol, errors, settings.
+The tables of journals in PostgreSQL, and the statements that use them. May import: events, protocol, errors, settings.
 
 Each change is one statement, so no lock waits for a client that is gone. Statements that must last turn
 ``synchronous_commit`` on for themselves, whatever the database's default is.

@@ -1,5 +1,5 @@
 """
-What a journal is: the memory of an import that outlives its process. May import: errors.
+The protocol of a journal: the memory of an import that outlives its process. May import: errors.
 
 Before a call leaves, its intent is written: which rows it carries, by position and fingerprint. After it ended, its end
 is: what became of each. An intent without an end is a call whose end was never seen, so its rows are in doubt. The rows

@@ -1,5 +1,5 @@
 """
-The loop's side of what a run writes down: each call before it leaves, each outcome before it is passed on.
+The loop's side of journal and reports: each call is written before it leaves, each outcome before it is passed on.
 
 The end of a call waits some turns of the loop for the intent of the next: once all slots are taken, a call costs at
 most one commit. May import: writer, protocol, sending, wire, outcomes.

@@ -1,5 +1,5 @@
 """
-The thread's side of what a run writes down: it owns a journal and reports, and the event loop never waits for a disk.
+The thread's side of journal and reports: it owns them, and the event loop never waits for a disk.
 
 Whatever was submitted while the thread was writing is written at once afterwards. All is done in the order in which it
 was submitted, so an intent that is on disk proves that what came before it is too. For each outcome the report is

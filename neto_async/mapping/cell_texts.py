@@ -1,4 +1,4 @@
-"""What cells of other systems hold beside plain text: escapes, HTML, control characters. May import: nothing."""
+"""Escapes, HTML and control characters in the cells of other systems. May import: nothing."""
 
 from __future__ import annotations
 

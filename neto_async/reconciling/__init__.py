@@ -1,1 +1,1 @@
-"""Settle doubt by reading customers' logs back: pure so far. May import models, outcomes, errors and wire."""
+"""Settling doubt by reading customers' logs back. May import: importing, journals, sending, wire, outcomes, errors."""

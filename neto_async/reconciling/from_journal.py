@@ -1,5 +1,5 @@
 """
-What a journal says of its doubts, with the logs of its source.
+The doubts of a journal, with the logs of its source.
 
 May import: evidence, windows, importing, journals, models, outcomes, wire. Order numbers are those of the journal's
 events. All of this runs in the journal's thread.

@@ -1,5 +1,5 @@
 """
-What a program's outcomes say of its doubts. Pure; may import: evidence, models, outcomes, wire.
+The doubts among a program's outcomes. Pure; may import: evidence, models, outcomes, wire.
 
 Order numbers are moments, in microseconds: a call began when its attempt did, and was answered at the end of it.
 """

@@ -1,5 +1,5 @@
 """
-What became of each record in doubt: one pure function over a table that can be read.
+Verdicts on records in doubt, by one pure function over a table that can be read.
 
 May import: evidence, calibration, matching, windows, settings. docs/explanation/reconciling.md says what each proof
 assumes about Neto.

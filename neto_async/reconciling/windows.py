@@ -1,5 +1,5 @@
 """
-Which ids a call's records can have, as far as ids ascend. Pure; may import: evidence.
+Windows: the ids that a call's records can have, as far as ids ascend. Pure; may import: evidence.
 
 That ids ascend is not known of Neto. It is checked on the calls whose ids are known; where one of them went back, no
 window is narrowed.

@@ -1,4 +1,4 @@
-"""Who may call the store. May import: reading."""
+"""The credentials that the store accepts. May import: reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which call meets which fault. May import: faults, reading."""
+"""The script of faults: which call meets which. May import: faults, reading."""
 
 from __future__ import annotations
 

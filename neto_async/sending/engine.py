@@ -8,7 +8,7 @@ runs in the next turn of the loop after anything has changed. It holds no lock a
 when a place in the quota comes free or a pause ends.
 
     turns      whose turn it is                     calls      makes each call and sees it to its end
-    lanes      what waits, and what differs         fates      what its end means for its records
+    lanes      what waits, and what differs         call_ends  what its end means for its records
     settling   each record's one outcome            stopping   what stops a run
 
 May import: the rest of sending, wire, models, outcomes, results, settings.
@@ -24,10 +24,10 @@ from typing import Any
 from neto_async.outcomes import Invalid, Outcome, Unknown
 from neto_async.results import Statistics
 from neto_async.sending.backpressure import Backpressure
+from neto_async.sending.call_ends import CallEnds
 from neto_async.sending.calls import Calls
 from neto_async.sending.clock import Clock, LoopClock, Timer
 from neto_async.sending.exchange import Transport
-from neto_async.sending.fates import Fates
 from neto_async.sending.lanes import ImportLane, Lane, SingleLane, UpdateLane
 from neto_async.sending.observing import CallObserver, logger
 from neto_async.sending.quota import QUOTA_SERVER, Quota, quota_for
@@ -74,7 +74,7 @@ class Engine:
         self.reads: SingleLane = SingleLane(GET_CUSTOMER, 1, spaced=True)
         self._turns = Turns((self.adds, self.updates, self.reads))
         self._settling = Settling(self.clock, self._turns, self._out_of_time)
-        self._fates = Fates(
+        self._ends = CallEnds(
             settings=settings,
             clock=self.clock,
             quota=self.quota,
@@ -88,7 +88,7 @@ class Engine:
             transport=transport,
             clock=self.clock,
             quota=self.quota,
-            decide=self._fates.decide,
+            decide=self._ends.decide,
             changed=self.wake,
         )
         self._pump_due = False  # a pump is in the loop's queue
@@ -110,7 +110,7 @@ class Engine:
         add = AwaitedRecord(index=0, record=record, context=context, waiter=waiter, give_up_at=give_up_at)
         add.origin = self._calls.origin()
         self._settling.unsettled.add(add)
-        if (stop := self._why_not_taken_in() or self._fates.pause_outlasts(add)) is not None:
+        if (stop := self._why_not_taken_in() or self._ends.pause_outlasts(add)) is not None:
             self._settling.stop_waiting(lane, add, stop)
         else:
             lane.add(add)
@@ -164,7 +164,7 @@ class Engine:
         if (stop := self._why_not_taken_in()) is not None:
             self.stop_run(lane, stop)
         else:
-            self._fates.stop_if_pause_outlasts(lane)
+            self._ends.stop_if_pause_outlasts(lane)
 
     def detach(self, lane: ImportLane) -> None:
         """Serve a run no more."""
@@ -209,7 +209,7 @@ class Engine:
 
     def fail_waiting(self) -> None:
         """Settle all that waits as not sent; calls under way go on."""
-        self._fates.closing = True
+        self._ends.closing = True
         self._settling.stop_all(CLOSED)
         self._settling.cancel_expiry()
         self.wake()  # to find that nothing waits, and to cancel the timer
@@ -322,7 +322,7 @@ class Engine:
             self._timer = self.clock.call_at(when, self._pump)
 
     def _out_of_time(self, lane: SingleLane, add: AwaitedRecord) -> None:
-        self._settling.stop_waiting(lane, add, NO_QUOTA if self._waiting_on == QUOTA_SERVER else self._fates.gave_up)
+        self._settling.stop_waiting(lane, add, NO_QUOTA if self._waiting_on == QUOTA_SERVER else self._ends.gave_up)
         self.wake()  # to find that nothing waits
 
     def _begin(self, lane: Lane) -> None:

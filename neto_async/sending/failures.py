@@ -1,4 +1,4 @@
-"""Why a call failed, by kind. May import: exchange."""
+"""Kinds of failures of calls. May import: exchange."""
 
 from __future__ import annotations
 

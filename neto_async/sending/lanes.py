@@ -1,5 +1,5 @@
 """
-What waits to be sent: a lane each for all single adds, updates and reads, and one for each bulk add or import.
+Lanes, in which records wait: one each for all single adds, updates and reads, and one for each bulk add or import.
 
 A lane holds records; it knows neither slots nor time. What differs between lanes is a method here, so that the engine
 does not ask which one it has. May import: observing, records, stopping, wire, outcomes.

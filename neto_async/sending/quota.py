@@ -1,5 +1,5 @@
 """
-How many calls a minute, as arithmetic on times that are passed in. May import: nothing of the package.
+The quota of calls a minute, as arithmetic on times that are passed in. May import: nothing of the package.
 
 Theory. The store allows N calls in any 60 seconds and counts a call when it arrives there, which is some time between
 its first byte and its reply. A call therefore holds a place from its first byte until 60 s after its reply: whichever

@@ -1,4 +1,4 @@
-"""What is on its way to the store, and the batches that it goes in. May import: wire, models, outcomes."""
+"""Records on their way to the store, and the batches that they go in. May import: wire, models, outcomes."""
 
 from __future__ import annotations
 

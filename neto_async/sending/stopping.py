@@ -1,5 +1,5 @@
 """
-What stops a run, and why a record is not sent. Pure, on times that are passed in. May import: records, outcomes.
+Reasons to stop a run, and not to send a record. Pure, on times that are passed in. May import: records, outcomes.
 
     too many rejected         more than the caller allows
     refused whole             its first three batches were refused to the last record with the same messages, or taking

@@ -1,5 +1,5 @@
 """
-What an answer to UpdateCustomerLog means. Pure; may import: verdicts, replies.
+Verdicts on answers to UpdateCustomerLog. Pure; may import: verdicts, replies.
 
 The answer holds messages alone (UpdateCustomerLog page, developers.maropost.com, read 2026-11): no id says which log
 was changed, and no message names one. So only a bare success of the call is `VerdictKind.UPDATED`, and an error refuses

@@ -1,5 +1,5 @@
 """
-What an answer means for the records of its call: one pure function over a table that can be read.
+Verdicts: the meaning of an answer for the records of its call, by one pure function over a table that can be read.
 
 The tables of other actions are in `updates` and `customers`. May import: bodies, replies, models. `judge` never raises,
 whatever came back: an answer that no row of the table knows, or that can't be read, leaves the records unknown, and

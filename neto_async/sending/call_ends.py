@@ -38,7 +38,7 @@ from neto_async.sending.turns import Turns
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind
 
-__all__ = ["Fates"]
+__all__ = ["CallEnds"]
 
 WARN_INTERVAL = 60.0
 """Seconds between two warnings that the store can't be reached."""
@@ -48,7 +48,7 @@ PERMANENT_ATTEMPTS = 3
 
 
 @define(eq=False, kw_only=True, repr=False)
-class Fates:
+class CallEnds:
     """
     Decide what becomes of the records of each call.
 
@@ -183,7 +183,7 @@ class Fates:
                 if lane.limits.doubtful(now, self._backpressure.probe_at):
                     self._settling.stop_run(lane, Stop.because(NotSentCause.IN_DOUBT, verdict.reason))
 
-    _meanings: ClassVar[Mapping[VerdictKind, Callable[[Fates, Call, Verdict], None]]] = {
+    _meanings: ClassVar[Mapping[VerdictKind, Callable[[CallEnds, Call, Verdict], None]]] = {
         VerdictKind.ADDED: _added,
         VerdictKind.UPDATED: _updated,
         VerdictKind.READ: _read,
