@@ -31,12 +31,8 @@ class Stopper:
     """
     Takes no more rows after a Ctrl-C or a request to end; ends at once at a Ctrl-C after that.
 
-    Supervisors send requests of two kinds at once, and kill whom they don't want to wait for.
-
-    Attributes:
-        screen: Where it is said.
-        again: The command that goes on; None without a journal.
-        report: Where the reports are; None without.
+    Supervisors send requests of two kinds at once, and kill processes that they don't want to wait for. ``again`` is
+    the command that goes on; None without a journal.
     """
 
     screen: Screen

@@ -63,10 +63,7 @@ def detect_encoding(file: BinaryIO, *, name: str, given: str | None = None) -> E
     """
     Say how a file is encoded, and make sure that all of it can be read so.
 
-    Args:
-        file: Open for reading bytes, and seekable.
-        name: What error texts call it.
-        given: A codec's name that someone chose. A mark at the start of the file is stronger.
+    ``given`` is the name of a codec that someone chose. A mark at the start of the file overrides it.
 
     Raises:
         SourceError: A byte can't be read; the text says in which line and column. Or no codec has that name.

@@ -71,15 +71,9 @@ class EarlierRuns:
 
     def look(self, index: int, log: CustomerLog | None, context: Any) -> Outcome | None:
         """
-        Look up the outcome of the next record in earlier runs.
+        Look up the outcome of the next record, at this position, in earlier runs; None where this run has to find it.
 
-        Args:
-            index: Its position; one more than the last time.
-            log: None where the source gave no valid one.
-            context: As the source gave it.
-
-        Returns:
-            Its outcome, where it has one already; None where this run has to find it.
+        ``log`` is None where the source gave no valid one.
 
         Raises:
             ConfigurationError: A record that was added, or may have been, is another one now.
@@ -122,12 +116,7 @@ class EarlierRuns:
 
 def check_source(source: Iterable[object], journal: Journal, *, zone: tzinfo) -> None:
     """
-    Check whether a run of a source could continue from its journal.
-
-    Args:
-        source: All of it, as an import takes it.
-        journal: Open for reading.
-        zone: The zone that times are sent in.
+    Check whether a run of a source could continue from its journal, which is open for reading.
 
     Raises:
         ConfigurationError: What the run would raise: a record that was added, or may have been, is gone or another one.

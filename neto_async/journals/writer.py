@@ -140,15 +140,7 @@ class JournalWriter:
         return list(itertools.islice(self._known, READ_AT_ONCE))
 
     def close(self, rows: int | None) -> None:
-        """
-        Close journal and sink.
-
-        Args:
-            rows: Length of the source, where the run came to its end and all of it has an outcome; otherwise None.
-
-        Raises:
-            JournalError: The end could not be written.
-        """
+        """Close journal and sink; see `WriteAheadLog.close`."""
         whole = rows is not None and self._broken is None
         with ExitStack() as stack:
             if self._journal is not None:

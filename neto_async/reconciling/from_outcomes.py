@@ -33,12 +33,9 @@ def doubts_in(outcomes: Sequence[Outcome], *, zone: tzinfo) -> DoubtsAndKnown:
     """
     Gather what is known of the doubts among some outcomes; a doubt's ``row`` is its place among them.
 
-    Which place a record had in its call is known from its index alone, and not for single adds: all have the same.
-    Such records count as records of several calls that went together.
-
-    Args:
-        outcomes: All that a program has of a store. Those that say nothing about a doubt are ignored.
-        zone: The zone that times are sent in.
+    Outcomes that say nothing about a doubt are ignored. Which place a record had in its call is known from its index
+    alone, and not for single adds: all have the same. Such records count as records of several calls that went
+    together.
     """
     numbers: dict[tuple[float, int, int], int] = {}
     rows = sorted(range(len(outcomes)), key=lambda row: outcomes[row].index)

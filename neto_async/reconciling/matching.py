@@ -67,9 +67,6 @@ class Customer:
         logs: All its logs, by ascending id.
         known: Ids that belong to other records.
         windows: The ids that each call can have.
-        calibration: How the store gives logs back.
-        read_at: The moment at which reading began.
-        sole_writer: Whether the caller guarantees that nobody else writes or edits such logs.
     """
 
     doubts: Mapping[int, Doubt]

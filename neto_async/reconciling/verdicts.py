@@ -153,15 +153,9 @@ def reconcile(
     windows: Mapping[int, Window] | None = None,
 ) -> tuple[Verdict, ...]:
     """
-    Say what became of each record in doubt, in their order.
+    Say what became of each record in doubt, in their order; see `AsyncNetoClient.reconcile`.
 
-    Args:
-        evidence: What is known of some customers.
-        sole_writer: The caller guarantees that, since the last id known before a call, nobody else has written logs
-            with the same Notes for these customers, and nobody has edited those that the call saved.
-        settle_after: Seconds after its last byte until nothing of a call is saved any more, and what was saved can be
-            read.
-        windows: What `windows_of` says of the calls, where it is known already.
+    ``windows`` is what `windows_of` gives for the calls, where that is known already.
     """
     if windows is None:
         windows = windows_of(evidence.calls, evidence.answered, settle_after)

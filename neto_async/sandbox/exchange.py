@@ -138,8 +138,7 @@ class Exchange:
         """
         Do the store's work, once; a second time gives the same answer.
 
-        Args:
-            refusing: Positions of records, from 0, that are refused while their neighbours are saved.
+        ``refusing`` are positions of records, from 0, that are refused while their neighbours are saved.
         """
         if self._answer is None:
             self._answer = self._application.process(self._request, refusing=refusing)

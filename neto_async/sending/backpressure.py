@@ -93,14 +93,9 @@ class Backpressure:
 
     def asked_to_pause(self, now: float, seconds: float) -> float:
         """
-        Pause after a 429, unless a longer pause is under way.
+        Pause for the seconds that a 429 asks for, unless a longer pause is under way; return the seconds of this pause.
 
-        Args:
-            now: Seconds on the clock.
-            seconds: What the store asks for; a floor that grows with each 429 in a row is under it.
-
-        Returns:
-            Seconds of this pause.
+        They are never below a floor that grows with each 429 in a row.
         """
         if now >= self.asked_until:
             self._limited += 1
@@ -143,16 +138,10 @@ class Backpressure:
 
 def backoff(failures: int, *, jitter: float) -> float:
     """
-    Say how long to wait after a number of failures in a row.
+    Give the seconds to wait after a number of failures in a row, from 1.
 
-    The wait doubles from `FIRST_WAIT` up to `LONGEST_WAIT`, and lies between half of that and the whole.
-
-    Args:
-        failures: Failures in a row, from 1.
-        jitter: From 0 to 1, drawn by the caller, so that many clients don't come back in step.
-
-    Returns:
-        Seconds.
+    The wait doubles from `FIRST_WAIT` up to `LONGEST_WAIT`, and lies between half of that and the whole: ``jitter``,
+    from 0 to 1, keeps many clients from coming back in step.
     """
     doubled = FIRST_WAIT * 2.0 ** min(failures - 1, 16)
     return min(doubled, LONGEST_WAIT) * (0.5 + jitter / 2)

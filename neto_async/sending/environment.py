@@ -26,10 +26,8 @@ def proxy_for(url: str, read: Callable[[str], object], *, networks: bool = True)
     """
     Find the address of the proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name for a URL.
 
-    Args:
-        url: An address with a host.
-        read: The HTTP library's own reading of an address, which raises where it can't.
-        networks: Heed entries of NO_PROXY that are networks, such as ``10.0.0.0/8``; httpx does not.
+    ``read`` is the HTTP library's own reading of an address, which raises where it can't. Without ``networks``, entries
+    of NO_PROXY such as ``10.0.0.0/8`` do not count, as in httpx.
 
     Raises:
         ConfigurationError: A variable can't be used; the text names it.

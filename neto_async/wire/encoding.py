@@ -83,11 +83,9 @@ def make_fingerprint(salt: bytes) -> Callable[[Fields], bytes]:
     """
     Make the function that gives a log, as it is sent, 16 bytes: they distinguish it and reveal nothing of its texts.
 
-    They are the same for JSON and XML, and for whichever library writes them. Journals keep them, so they must not
-    change from one release to the next.
-
-    Args:
-        salt: At most 16 bytes. Nobody who lacks it can test which text a fingerprint belongs to.
+    Nobody who lacks the salt, of 16 bytes at most, can test which text a fingerprint belongs to. Fingerprints are the
+    same for JSON and XML, and for every library that writes them. Journals keep them, so they must not change from one
+    release to the next.
     """
     start = hashlib.blake2b(digest_size=16, salt=salt).copy
 
