@@ -69,7 +69,7 @@ class AsyncNetoClient:
         api_key: API key of that user, as text or as what has ``get_secret_value()``, such as pydantic's ``SecretStr``.
             An add-on passes its `AddOnKeys` or a `BearerToken` here, and no user name.
         wire_format: "json" or "xml"; both give the same outcomes.
-        wire_timezone: Zone that times are sent in. The vendor documents UTC for the API at large; for this call's own
+        wire_timezone: Zone that times are sent in. The vendor documents UTC for the API in general; for this call's own
             fields it is not known.
         batch_size: Records a call, at most.
         max_batch_bytes: Bytes of an encoded body, at most.
@@ -153,7 +153,7 @@ class AsyncNetoClient:
 
     @property
     def store_url(self) -> str:
-        """Address of the store, without a path but for a `BearerToken`'s ``base_path``."""
+        """Address of the store, without a path except for the ``base_path`` of a `BearerToken`."""
         return self._settings.store_url
 
     @classmethod

@@ -158,7 +158,7 @@ class RateLimitedError(NotSentError):
     The store asked for a pause that is longer than the call may wait.
 
     Attributes:
-        retry_after: Seconds from now until the store takes calls again, as far as it said.
+        retry_after: Seconds from now until the store takes calls again, if it said so.
     """
 
     retry_after: float | None

@@ -156,9 +156,9 @@ class CustomerLogUpdate:
     """
     A change to a log that is in the store: https://developers.maropost.com, "UpdateCustomerLog".
 
-    Only the fields that are given are sent. That the store leaves the others as they are is not documented, but other
-    update calls of the API do so. At least one field is needed. A blank text is refused, because it is not known
-    whether it empties a field; the missing values of data frames count as not given.
+    Only the fields that are given are sent. It is not documented that the store keeps the others; other update calls of
+    the API do so. At least one field is needed. A blank text is refused, because it is not known whether it empties a
+    field; the missing values of data frames count as not given.
 
     Attributes:
         log_id: The log, by the id that the store gave it; at most ten digits.

@@ -33,7 +33,7 @@ API_PATH = "/do/WS/NetoAPI"
 """Path of the one endpoint that every store has (AddCustomerLog page, developers.maropost.com, read 2026-11)."""
 
 SETTLE_AFTER = 600.0
-"""Seconds after which a call is taken to be over at the store. How long one can last there is not known of Neto."""
+"""Seconds after which a call is taken to be over at the store. Neto does not document how long one can last there."""
 
 _ADD_ON = ("NETO_ACCESS_KEY", "NETO_SECRET_KEY")
 

@@ -182,7 +182,7 @@ def _plan(source: LogSource, settings: Settings, options: SettleOptions, screen:
 def _write_reports(
     source: LogSource, reports: Reports, settings: Settings, options: SettleOptions, screen: Screen
 ) -> None:
-    """Write what is known of each row by now."""
+    """Write the outcome of each row as it is known now."""
     with options.journal.reading():
         reports.open(options.journal.identity)
         outcomes = outcomes_so_far(source, options.journal, zone=settings.wire_timezone)
@@ -234,7 +234,7 @@ def _summary(report: ReconcileReport, error: str | None, options: SettleOptions,
     screen.say(f"{len(report.not_sent):>6,}  not sent   certainly not in the store", style="yellow")
     screen.say(f"{len(report.unknown):>6,}  unknown    not proven either way", style="yellow")
     for missing, count in Counter(record.missing for record in report.records if record.missing).most_common():
-        screen.say(f"Still in doubt ({count:,}), for want of {missing}.{_hint(missing, options)}")
+        screen.say(f"Still in doubt ({count:,}). Missing: {missing}.{_hint(missing, options)}")
     left = [record for record in report.records if record.missing is not None]
     for record in left[:MAX_ROWS]:
         ids = ", ".join(map(str, record.candidates)) or "none"

@@ -71,7 +71,7 @@ class Stopper:
         return None if before.cancelled() else before.result()
 
     def take(self, run: ImportRun) -> None:
-        """Have a run to stop, which may have been asked for by now."""
+        """Take a run that can be stopped; stop it if that was asked for already."""
         self._run = run
         if self._asked:
             self._stop(run)

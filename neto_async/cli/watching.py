@@ -55,7 +55,7 @@ def _why(outcome: NotSent) -> str:
         case NotSentCause.KEY_REFUSED:
             return f"{outcome.cause}: check NETO_API_KEY and NETO_USERNAME, or an add-on's NETO_SECRET_KEY"
         case NotSentCause.IN_DOUBT | NotSentCause.WRONG_ADDRESS | NotSentCause.UNREACHABLE:
-            return outcome.reason  # which ends in what was wrong with the answer, in our words
+            return outcome.reason  # ends in the fault of the answer, in our words
         case cause:
             return cause
 

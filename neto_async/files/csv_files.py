@@ -3,7 +3,7 @@ Rows of a table of text: CSV with any of four delimiters. May import: errors, ro
 
 Python's csv module reads the cells, in its strict mode: what is not well formed is found, never guessed at. A row
 whose quotes don't match up has no certain end. It reaches to the line where the number of quotes since its start is
-even again, as it is at the end of every well-formed row, so that the rest of a cut note is never read as a row.
+even again, as it is at the end of every well-formed row, so that the rest of a broken note is never read as a row.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def _unquoted(cells: list[str], lines: _Lines, table: Table) -> list[str]:
 
 
 def _swallowed(cells: list[str], table: Table) -> bool:
-    """Whether a cell holds lines with as many cells as the header has; a mark before a blank is punctuation."""
+    """Whether a cell holds lines with as many cells as the header; a delimiter before a blank is punctuation."""
     if table.quote is not None or len(table.columns) == 1:
         return False
     mark = re.escape(table.delimiter) + ("" if table.delimiter == "\t" else "(?! )")

@@ -122,10 +122,10 @@ class RowFile:
 
     def check_unchanged(self) -> None:
         """
-        Make sure that nobody has written to the file since it was opened: rows read from then on may be cut in half.
+        Check that the file was not written to since it was opened: rows read after that may be cut in half.
 
         Raises:
-            SourceError: Somebody has.
+            SourceError: It was.
         """
         if _stamp_of(self._stored) != self._stamp:
             raise SourceError(
@@ -134,7 +134,7 @@ class RowFile:
             )
 
     def leaves_out(self, row: Row) -> bool:
-        """Whether a row of `every_row` is none of those that are read."""
+        """Whether a row of `every_row` is left out when the file is iterated."""
         return row.aside == "totals" or (row.aside == "hidden" and self.hidden_rows == "skip")
 
     def __iter__(self) -> Iterator[Row]:
@@ -143,7 +143,7 @@ class RowFile:
 
     def every_row(self, beside: Counter[int] | None = None) -> Iterator[Row]:
         """
-        Read the rows, those too that are left out.
+        Read all rows, including those that iteration leaves out.
 
         Args:
             beside: Counts the cells of a workbook outside of the named columns, by column from 0.
@@ -177,10 +177,10 @@ def open_rows(
     Get ready to read the rows of a file.
 
     Args:
-        file: Open for reading bytes, and seekable. It stays open, and is not to be read by others meanwhile.
+        file: Open for reading bytes, and seekable. It stays open; others must not read it meanwhile.
         name: What texts call it; without ``file_format`` its suffix says what kind it is.
         file_format: Its kind.
-        encoding: A codec's name (default: detected); a mark at the start of the file is stronger.
+        encoding: A codec's name (default: detected); a mark at the start of the file overrides it.
         delimiter: What separates cells (default: from the header).
         sheet: The name of a workbook's sheet (default: the first that is not hidden).
         header_row: The line or row of the names of the columns, from 1 (default: found).
@@ -271,7 +271,7 @@ def _copy(source: BinaryIO, name: str) -> BinaryIO:
 
 
 def _stamp_of(file: BinaryIO) -> object:
-    """Give what changes when a file is written to; None where it is on no disk."""
+    """Give a value that changes when a file is written to; None if it is on no disk."""
     try:
         status = fstat(file.fileno())
     except (AttributeError, OSError):
@@ -328,7 +328,7 @@ def _only_file(file: BinaryIO, name: str) -> str | None:
         with zipfile.ZipFile(file) as archive:
             names = [found.filename for found in archive.infolist() if not found.is_dir()]
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return None  # what is wrong with it is said where it is read
+        return None  # its fault is named where it is read
     if any(found.casefold() == "[content_types].xml" for found in names):
         return None
     tables = [found for found in names if not found.startswith("__MACOSX/") and not Path(found).name.startswith(".")]

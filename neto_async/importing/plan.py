@@ -220,7 +220,7 @@ def _refuse_reported(row: Row, name: str, *, import_unknown: bool) -> None:
 
 
 def _header_further_down(file: RowFile, mapping: ColumnMapping) -> str:
-    """Propose the row that holds names of columns which are known, where one of the first does."""
+    """Propose the header row if one of the first rows holds known names of columns."""
     wanted = {*map(folded, mapping.used()), *FIELDS}
     for row in islice(file, HEADER_ROWS):
         text = row.raw or "|".join(map(str, row.cells))

@@ -220,7 +220,7 @@ class Reports(OutcomeSink):
                     self.copies.append(path.rename(self._spare(path)))
             _private(self._folder / WRITTEN, "w", encoding="ascii").close()
             for name in names:
-                # Without a journal nothing is gone on with: what is there by now is another import's.
+                # Without a journal no import is continued: a file that is there now is another import's.
                 self._start(name, "x" if journal is None else "w")
         except FileExistsError:
             raise self._taken() from None
@@ -318,7 +318,7 @@ class Reports(OutcomeSink):
         if isinstance(outcome, Added):
             self._ids.note(outcome)
         elif outcome.replayed:
-            # The journal holds no words: those of the report that its own run wrote.
+            # The journal holds no texts: take those from the report of the run that saw them.
             reason, *seen = self._reasons.get((name, outcome.index + 1), (reason or FORGOTTEN, "", ""))
         elif isinstance(outcome, Unknown) and outcome.attempts and (began := outcome.attempts[-1].sent_at):
             seen = [began.isoformat(sep=" ", timespec="seconds"), self._ids.highest_before(began) or ""]
@@ -328,7 +328,7 @@ class Reports(OutcomeSink):
 
 
 class _IdsOverTime:
-    """Which ids the store had given by when, as far as a run has seen; those of earlier runs came before all."""
+    """The ids that the store had given by a moment, as far as a run has seen; those of earlier runs came first."""
 
     def __init__(self) -> None:
         self._ended: list[datetime] = []  # ends of calls, in order

@@ -22,7 +22,7 @@ from neto_async.wire import fields_of, make_fingerprint
 
 __all__ = ["IN_DOUBT", "EarlierRuns", "check_source", "outcomes_so_far"]
 
-IN_DOUBT = "an earlier run did not see what became of it"
+IN_DOUBT = "an earlier run never learned its outcome"
 
 
 class EarlierRuns:
@@ -103,7 +103,7 @@ class EarlierRuns:
             if known.position >= rows and known.state is not RowState.REJECTED:
                 raise ConfigurationError(
                     f"the source has {rows:,} records now, and record {known.position + 1:,} {_SAID[known.state]}: "
-                    "import the source as it was; what is new goes to its end"
+                    "import the source as it was, with new records at its end"
                 )
 
     def _fingerprint(self, log: CustomerLog) -> bytes | None:
@@ -166,9 +166,8 @@ _SAID = {RowState.ADDED: "was added by an earlier run", RowState.UNKNOWN: "may h
 
 def _changed(index: int, state: RowState) -> ConfigurationError:
     return ConfigurationError(
-        f"record {index + 1:,} of the source (counted from 1) {_SAID[state]}, and is another one now: the source "
-        "has changed, or how it is mapped (its columns, words, zone or date formats). Import it as it was; what is new "
-        "goes to its end"
+        f"record {index + 1:,} of the source (counted from 1) {_SAID[state]}, and is different now: the source or its "
+        "mapping (columns, words, zone, date formats) has changed. Import it as it was, with new records at its end"
     )
 
 

@@ -171,7 +171,7 @@ class ImportRun(AsyncIterator[Outcome]):
         """
         Take no more rows; the calls under way go on, and what was read and not sent comes out as `NotSent`.
 
-        A run that has come to its end stays as it is.
+        A run that has come to its end does not change.
         """
         self._looked_at = True
         if not self._over:
@@ -320,8 +320,8 @@ class ImportRun(AsyncIterator[Outcome]):
         """Take the source in; False where it was left before its end."""
         rows: Any
         if isinstance(self._source, AsyncIterable):
-            # Such a source may wait for something, so what is there may go; one that can be read without waiting as
-            # well, such as a file's, fills its calls.
+            # Such a source may wait for something, so records that are there may go. One that can also be read without
+            # waiting, such as a file's, fills its calls.
             self._lane.partial = not isinstance(self._source, Iterable)
             rows = aiter(self._source)
         else:

@@ -158,7 +158,7 @@ class _CallTracer:
         return span
 
     def ended(self, began: Span, attempt: Attempt, verdict: VerdictKind | None) -> None:
-        """End the span with what is known, and measure the call."""
+        """End the span with the facts of the call, and measure the call."""
         facts = _facts(attempt, verdict)
         error_type = _error_type(attempt, verdict)
         if error_type is not None:
@@ -292,8 +292,8 @@ class _Meters:
     The instruments of one provider.
 
     Made once, since a second client, or the same one again, must not make them twice, and the API knows no way to take
-    an instrument back: they stay, and show the clients of the moment. Counters keep what clients that are gone had
-    counted, for a counter never falls.
+    an instrument back: they stay, and show the clients of the moment. Counters keep the counts of clients that are
+    gone, because a counter never falls.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -320,7 +320,7 @@ class _Meters:
             self._sources.add(source)
 
     def remove(self, source: _Source) -> None:
-        """Show a client no more, but for what it has counted."""
+        """Stop showing a client; keep its counts."""
         with self._lock:
             if source in self._sources:
                 self._sources.remove(source)

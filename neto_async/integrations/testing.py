@@ -45,7 +45,7 @@ class NetoFaults:
         self._store.call(self._script.next, *map(_fault, faults))
 
     def when(self, predicate: Callable[[SandboxRequest], bool], fault: Fault | str) -> None:
-        """Let it happen to every call that the predicate, which is asked in the store's thread, holds for."""
+        """Let it happen to every call for which the predicate holds; it is asked in the store's thread."""
         self._store.call(self._script.when, predicate, _fault(fault))
 
     def always(self, fault: Fault | str | None) -> None:
@@ -196,11 +196,11 @@ class NetoStore:
         """
         Assert that each of these logs is in the store once, and that no other is.
 
-        Compared are the fields that at least one of them gives, as they are sent in UTC. A log that is given twice is
+        It compares the fields that at least one of them has, as they are sent in UTC. A log that is given twice is
         expected twice. The text of the error names positions and ids, no contents.
 
         Args:
-            logs: What was to be added: logs, mappings, or (log, context) pairs, as for the client.
+            logs: The expected logs: logs, mappings, or (log, context) pairs, as for the client.
 
         Raises:
             AssertionError: One is missing, is there more often, or was not expected.

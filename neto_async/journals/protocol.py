@@ -88,7 +88,7 @@ class Known(NamedTuple):
     Attributes:
         position: From 0.
         fingerprint: Of the log as it was sent.
-        state: Never `RowState.WITHDRAWN` or `RowState.ABSENT` where a journal lists what is known: such a row is not.
+        state: Never `RowState.WITHDRAWN` or `RowState.ABSENT` in the list of known rows.
         log_id: 0 where it was not added.
     """
 
@@ -125,10 +125,10 @@ class JournalCall:
         began: Number of its intent; events of a journal are numbered in the order in which they were written.
         ended: Number of its end; None where its end was never seen.
         began_at: The latest known moment, in UTC, that is not later than its beginning: when its run began.
-        over_at: The earliest known moment, in UTC, from which on its process sends nothing of it any more: the next at
-            which a run ended or began, after the end of the call where it has one. Two things can leave later, and
-            nothing can take them back: bytes that the operating system still holds for a dead process, and the rest of
-            a body that a process had begun to send before it was suspended and another one took its journal over.
+        over_at: The earliest known moment, in UTC, after which its process sends nothing of it: the next one at which a
+            run ended or began, after the end of the call if that is known. Two things can leave later, and nothing can
+            take them back: bytes that the operating system still holds for a dead process, and the rest of a body that
+            a process had begun to send before it was suspended and another one took its journal over.
         rows: What became of each row with this call, even if more is known by now: UNKNOWN where its end was never
             seen. Withdrawn rows are left out, so there may be none.
         marker_known: False where an earlier run noted the marker of its rows and the run of this call did not.

@@ -102,7 +102,7 @@ class WriteAheadLog(WriteAhead):
 
     async def close(self, *, rows: int | None) -> None:
         """
-        Write what is left, and close journal and sink.
+        Write everything that waits, and close journal and sink.
 
         Args:
             rows: Length of the source, where the run came to its end and all of it has an outcome; otherwise None.
@@ -180,12 +180,12 @@ class WriteAheadLog(WriteAhead):
             self._submit()
 
     def _submit(self, *jobs: Note | Errand) -> None:
-        """Give the thread what has gathered, and these behind it."""
+        """Give the thread all gathered notes, and these after them."""
         gathered, self._gathered = self._gathered, []
         self._writer.submit(*gathered, *jobs)
 
     def _write_loose(self) -> None:
-        """Submit what has gathered while the thread was busy, all at once."""
+        """Submit all outcomes that gathered while the thread was busy."""
         if self._loose and not self._busy:
             outcomes, self._loose = self._loose, []
             self._busy = True
@@ -238,6 +238,6 @@ def _still_in_doubt(outcome: Outcome) -> Outcome:
         record=outcome.record,
         context=outcome.context,
         attempts=outcome.attempts,
-        reason=f"an earlier run did not see what became of it, and this time it {ended}",
+        reason=f"an earlier run never learned its outcome, and this time it {ended}",
         evidence=Evidence(messages=messages, earlier_run=True),
     )

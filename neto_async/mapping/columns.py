@@ -1,8 +1,8 @@
 """
 Rows with any column names to customer logs. May import: files, times, toml_form, wire, models, errors.
 
-A mapping is made once for a kind of file, and says which column gives which field, which words of another system mean
-which of Neto's, and in which zone the file's times are. As TOML it can be kept beside the files that it is for.
+A mapping is made once for a kind of file. It names the column of each field, the meaning of another system's words, and
+the zone of the file's times. As TOML it can be stored beside its files.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ class ColumnMapping:
         return log
 
     def _ways_of(self, columns: tuple[str, ...]) -> _Ways:
-        """Say for each field where its cell is, None for several columns, and whether it is taken as it is."""
+        """Give for each field where its cell is, None for several columns, and whether it is taken unchanged."""
         places, _ = _places(columns)
         cleaned = bool(self.empty or self._cleans)
         if len(self._ways) >= _MAX_WAYS:

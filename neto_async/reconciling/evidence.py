@@ -1,9 +1,9 @@
 """
 The evidence from which doubt is settled: values without behaviour. May import: calibration, models.
 
-Two scales of time are in use. An *order number* says which of two events this side recorded first, as a journal
-numbers its events; it never goes back. A moment is in seconds of one clock, such as `time.time`, and serves to
-measure how long ago something was.
+Two scales of time are in use. An *order number* says which of two events was recorded first, as a journal numbers its
+events; it never goes back. A moment is in seconds of one clock, such as `time.time`, and serves to measure how long ago
+something was.
 """
 
 from __future__ import annotations

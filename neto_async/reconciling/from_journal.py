@@ -105,7 +105,7 @@ def doubts_of(journal: Any, source: Iterable[object], *, zone: tzinfo, marker: s
             left_at = _moment(call.over_at if call.marker_known else None, otherwise=float("inf"))
             calls.append(DoubtfulCall(number=call.began, began=call.began, left_at=left_at))
             carried += [(position, call.began) for position in doubtful]
-    # A row with one call in doubt that is known by now was settled: its log is that call's.
+    # A row with one call in doubt that is known now was settled: its log is that call's.
     times = Counter(position for position, _ in carried)
     sent |= {position: log.sent for position, log in known.items() if position in added or times[position] > 1}
     doubts = tuple(

@@ -1,5 +1,5 @@
 """
-Read the body of a call: bytes to records, or to what is asked for, in JSON or XML, with the standard library alone.
+Read the body of a call: bytes to records or to a query, in JSON or XML, with the standard library alone.
 
 This is the sandbox's own reading of the vendor's pages on AddCustomerLog, UpdateCustomerLog and GetCustomer
 (developers.maropost.com, read 2026-11). May import: nothing of neto_async.

@@ -76,7 +76,7 @@ class Backpressure:
 
     @property
     def probe_at(self) -> float:
-        """From when on the next call may go, as far as probing is concerned."""
+        """From when on probing lets the next call go."""
         in_doubt = self._doubt_probe_at if self.in_doubt else NEVER
         return max(in_doubt, self._halt_call_at) if self.halted else in_doubt
 

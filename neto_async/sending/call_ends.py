@@ -9,7 +9,7 @@ The consequences of the end of a call for its records, the lanes and the calls a
     403 or another 4xx        the wrong address before the first success; after it cut in two as above
     a redirect                the wrong address: settled as not sent, a run stops
     key refused               put back once, where a function gives another key; else settled as not sent, and the
-                              client is halted, but for one probe a minute
+                              client is halted, except for one probe a minute
     anything else             settled as unknown, and never sent again
 
 May import: backpressure, calls, clock, quota, settling, sizes, stopping, turns, wire, outcomes, settings.

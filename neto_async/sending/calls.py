@@ -141,8 +141,7 @@ class Calls:
         """
         Notify an observer of every call from now on.
 
-        Returns:
-            What ends this. Of calls under way then, it still learns the end.
+        Returns: A function that ends this. Of calls under way then, it still learns the end.
 
         Raises:
             RuntimeError: There is one already.
@@ -157,7 +156,7 @@ class Calls:
             self._observer = None
 
     def origin(self) -> Any:
-        """Ask the observer for what it wants to know of the one who submits a record or enters a run."""
+        """Ask the observer for its token of the caller who submits a record or enters a run."""
         return None if self._observer is None else self._observer.handed_in()
 
     # -- one call -------------------------------------------------------------------------------------------------
@@ -220,7 +219,7 @@ class Calls:
     def _abandon(self, call: Call, why: str) -> None:
         """Abandon a call. It keeps its place in the quota to its end, since the store may see it until then."""
         call.abandoned = True
-        call.body.revoked = True  # what has not left by now never will
+        call.body.revoked = True  # if it has not left yet, it never will
         self._conclude(call, Failure(name=why))
         self._changed()
 
@@ -281,7 +280,7 @@ class Calls:
     # -- closing --------------------------------------------------------------------------------------------------
 
     def revoke(self) -> None:
-        """Let nothing leave any more: what a call carries that has not left by now is settled as not sent."""
+        """Let nothing leave any more: records of calls that have not left yet are settled as not sent."""
         for call in tuple(self.under_way):
             call.body.revoked = True
             # One that is not with the transport yet waits to be recorded, and its end must be recorded as well.

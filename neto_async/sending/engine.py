@@ -104,7 +104,7 @@ class Engine:
     # -- taking in ------------------------------------------------------------------------------------------------
 
     def submit(self, lane: SingleLane, record: Sendable, context: Any, give_up_after: float) -> AwaitedRecord:
-        """Take in what a caller waits for; its outcome comes through ``waiter``."""
+        """Take in a record that a caller waits for; its outcome comes through ``waiter``."""
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         give_up_at = self.clock.monotonic() + give_up_after
         add = AwaitedRecord(index=0, record=record, context=context, waiter=waiter, give_up_at=give_up_at)
@@ -127,14 +127,14 @@ class Engine:
         self, lane: SingleLane, record: Sendable, context: Any, give_up_after: float, *, doubt: Unknown | None = None
     ) -> Any:
         """
-        Submit what a caller waits for, and wait for what became of it.
+        Submit a record that a caller waits for, and wait for its outcome.
 
         Args:
             lane: Where it goes.
             record: What to send.
             context: The caller's own.
             give_up_after: Seconds.
-            doubt: What became of it before; whoever is not the caller learns of both together.
+            doubt: An earlier outcome of it; `on_unawaited` gets both as one.
         """
         add = self.submit(lane, record, context, give_up_after)
         add.doubt = doubt
@@ -188,7 +188,7 @@ class Engine:
         return self._settling.count(outcome)
 
     async def sleep_until(self, moment: float) -> None:
-        """Wait until a moment of the clock's time of day, in seconds since 1970, or until no more is taken in."""
+        """Wait until a moment in seconds since 1970, by the clock's time of day, or until no more is taken in."""
         while not self._closed and (left := moment - self.clock.utcnow().timestamp()) > 0:
             over = asyncio.Event()
             self._sleeping.add(over)
@@ -208,14 +208,14 @@ class Engine:
             sleeping.set()
 
     def fail_waiting(self) -> None:
-        """Settle all that waits as not sent; calls under way go on."""
+        """Settle all waiting records as not sent; calls under way go on."""
         self._ends.closing = True
         self._settling.stop_all(CLOSED)
         self._settling.cancel_expiry()
         self.wake()  # to find that nothing waits, and to cancel the timer
 
     def revoke_calls(self) -> None:
-        """Let nothing leave any more: what a call carries that has not left by now is settled as not sent."""
+        """Let nothing leave any more: records of calls that have not left yet are settled as not sent."""
         self._calls.revoke()
 
     async def wait_for_closed_calls(self) -> None:
@@ -227,7 +227,7 @@ class Engine:
         return frozenset(self._settling.unsettled)
 
     def submitted(self) -> frozenset[PendingRecord]:
-        """List what callers wait for, and what calls carry: all else may wait for a loop that takes outcomes."""
+        """List records that callers wait for or calls carry: others may wait for a loop that takes outcomes."""
         return frozenset((*(add for _, add in self._settling.waiting()), *self._calls.records))
 
     async def wait_settled(self, records: Iterable[PendingRecord], timeout: float | None) -> bool:  # noqa: ASYNC109 - not raised: it is the answer
@@ -287,7 +287,7 @@ class Engine:
         self.clock.decided(self, calls=self._calls.running, waiting_on=self._waiting_on)
 
     def _next_lane(self) -> Lane | None:
-        """Choose the lane whose batch goes now; where none may, note what for and when to look again."""
+        """Choose the lane whose batch goes now; if none may, note what it waits for and when to look again."""
         self._waiting_on = None
         ready = self._turns.ready()
         if not ready:
@@ -342,7 +342,7 @@ class Engine:
         self._calls.begin(lane, part, body, place, probe=self._backpressure.halted)
 
     def _seal(self, lane: Lane, part: BatchPart) -> bytes | None:
-        """Encode a part; what does not fit into a call is taken back, what never can is settled as invalid."""
+        """Encode a part. Records that do not fit into the call are taken back; one that never can is invalid."""
         while True:
             records: list[Any] = [pending.record for pending in part.records]
             if len(records) > 1 and (fit := self._sizes.fitting(records)) < len(records):

@@ -7,7 +7,7 @@ moment the store saw, two calls that use the same place are at least 60 s apart 
 than N, whatever the network does. A place given back 60 s after *sending* would not hold that when latency varies.
 
 The price: with calls of d seconds a place is used every 60 + d seconds, so that N * 60 / (60 + d) calls a minute go
-out at most: 98.4 % of them at d = 1. Imports are spaced 60/N apart besides, so that they neither exhaust the window
+out at most: 98.4 % of them at d = 1. Imports are also spaced 60/N apart, so that they neither exhaust the window
 in a burst nor leave a handler's single log to wait for most of a minute.
 """
 

@@ -67,7 +67,7 @@ class Settling:
     Settle records, each once.
 
     Args:
-        out_of_time: Called with each record that its caller waits for, that waits and has run out of time.
+        out_of_time: Called with each waiting record that has run out of time.
 
     Attributes:
         counts: Outcomes so far, by name.
@@ -127,7 +127,7 @@ class Settling:
         return [(lane, add) for lane in self._turns.singles for add in lane.records()]
 
     def expire_at(self, when: float) -> None:
-        """Look then at the latest which records have run out of time: one timer for all, which is seldom moved."""
+        """Schedule the check for expired records no later than then. One shared timer serves all that wait."""
         if when >= self._expiry_at:
             return
         self.cancel_expiry()

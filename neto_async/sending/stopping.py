@@ -1,11 +1,10 @@
 """
 Reasons to stop a run, and not to send a record. Pure, on times that are passed in. May import: records, outcomes.
 
-    too many rejected         more than the caller allows
-    refused whole             its first three batches were refused to the last record with the same messages, or taking
-                              refused batches apart costs more than a tenth of its calls and 200
-    wrong address             two records alone were blocked by a firewall's status, and nothing was added between them
-    in doubt                  calls have ended in doubt for longer than ``give_up_after``
+    too many rejected         more than the caller allows refused whole             its first three batches were refused
+    to the last record with the same messages, or splitting refused batches costs more than a tenth of its calls plus
+    200 wrong address             two records alone were blocked by a firewall's status, and nothing was added between
+    them in doubt                  calls have ended in doubt for longer than ``give_up_after``
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = ["CLOSED", "GAVE_UP", "KEY_REFUSED", "NOBODY_WAITS", "NOT_NOTED", "NO_
 
 EXTRA_CALLS = 200
 EXTRA_SHARE = 0.1
-"""Limits on taking refused batches apart: so many calls a run, and this share of its calls besides."""
+"""Limits on splitting refused batches: so many calls a run, plus this share of its calls."""
 
 FIRST_BATCHES = (1, 2, 3)
 """The batches which, refused to the last record with the same messages, show that the records are not at fault."""

@@ -231,7 +231,7 @@ async def _send(client: Any, request: Any) -> Any:
         return await client.send(request, stream=True, follow_redirects=False, auth=None)
     except Exception as error:
         # httpx documents an event hook with raise_for_status(). Where it has read this call's
-        # answer before, and not another service's, that is as good as any: a 429 need not put records in doubt.
+        # answer before, and not another service's, that is as good as any other: a 429 need not put records in doubt.
         response = getattr(error, "response", None)
         if response is None or response.request is not request or not response.is_stream_consumed:
             raise

@@ -57,7 +57,7 @@ async def wait_through_cancellation(work: Coroutine[Any, Any, T]) -> T:
     Run work, which has its own deadline, to its end in a separate task, even if the caller is cancelled.
 
     Raises:
-        CancelledError: The caller was cancelled meanwhile; the work is done all the same.
+        CancelledError: The caller was cancelled meanwhile; the work was done nevertheless.
     """
     task = asyncio.get_running_loop().create_task(work)
     return await complete_through_cancellation(lambda: task)
@@ -73,7 +73,7 @@ async def complete_through_cancellation(begin: Callable[[], asyncio.Task[T]]) ->
         begin: Gives the task; a new one where the last was cancelled, or else that one.
 
     Raises:
-        CancelledError: The caller was cancelled meanwhile; the work is done all the same.
+        CancelledError: The caller was cancelled meanwhile; the work was done nevertheless.
     """
     task = begin()
     cancelled: asyncio.CancelledError | None = None

@@ -54,7 +54,7 @@ FIELD_AS_WRITTEN = {name: field for field, vendor in VENDOR_NAMES.items() for na
 """Our name of a field by the vendor's name or ours."""
 
 Fields: TypeAlias = dict[str, str]
-"""A log as it is sent: the vendor's names, in the vendor's order, and the texts under them. What is absent has none."""
+"""A log as it is sent: the vendor's names, in the vendor's order, and their texts. An absent field has no name."""
 
 _WHOLE = len(VENDOR_NAMES)
 

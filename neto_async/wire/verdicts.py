@@ -45,7 +45,7 @@ class VerdictKind(Enum):
     UPDATED = "updated"
     """The store changed each as asked; only for UpdateCustomerLog."""
     READ = "read"
-    """The answer holds what was asked for; only for GetCustomer."""
+    """The answer holds a page of customers; only for GetCustomer."""
     REFUSED = "refused"
     """The API says that something is wrong, and gave no id: nothing was saved (an inference)."""
     UNKNOWN = "unknown"

@@ -139,7 +139,7 @@ async def test_the_json_output_has_what_the_plan_says(run: Any, store: NetoSandb
 CHANGED = [
     (["ann,,x", "bob,,y"], 0, "2 added"),
     (["ann,,x", "bob,,y", "cyd,,z"], 0, "2 added"),
-    (["bob,,y"], 1, "record 1 of the source (counted from 1) was added by an earlier run, and is another one now"),
+    (["bob,,y"], 1, "record 1 of the source (counted from 1) was added by an earlier run, and is different now"),
     (["ann,,x", "bob,Completed,y"], 1, "record 2 of the source (counted from 1) was added by an earlier run"),
     (["ann,,x"], 1, "the source has 1 records now, and record 2 was added by an earlier run"),
 ]

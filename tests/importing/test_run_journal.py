@@ -440,7 +440,7 @@ async def test_a_log_that_was_added_and_cannot_be_encoded(store: NetoSandbox, br
     other = CustomerLog(notes="a", last_contacted=datetime(2001, 1, 1, tzinfo=timezone.utc))
     object.__setattr__(other, "last_contacted", datetime(2001, 1, 1, tzinfo=_Raising(99)))
 
-    with pytest.raises(ConfigurationError, match=r"record 1 of the source .* is another one now"):
+    with pytest.raises(ConfigurationError, match=r"record 1 of the source .* is different now"):
         await bring([other])
     assert 1 == store.log_count
 
