@@ -74,7 +74,7 @@ def read_docstring(*seen: Any) -> None:
 
 
 def read_help(_app: Any, _context: Any, lines: list[str]) -> None:
-    """Show those lines of a command's help that stand as they are written (here ``| ``) as an example."""
+    """Show the preformatted lines of a command's help (here ``| ``) as an example."""
     shown: list[str] = []
     for line in lines:
         if line.startswith("|") and not (shown and shown[-1].startswith("  ")):

@@ -92,7 +92,7 @@ class SourceError(ConfigurationError):
 
 
 class JournalError(NetoError):
-    """The journal of an import can't be written any more. The run stopped; a later one on the same journal goes on."""
+    """The journal of an import can't be written any more. The run stopped; a later one with the journal continues."""
 
 
 class BulkSourceError(NetoError):

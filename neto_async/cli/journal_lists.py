@@ -46,7 +46,7 @@ def holder_of(place: JournalPlace) -> str | None:
 
 def prune_all(database: DatabaseUrl, *, days: int, as_json: bool) -> None:
     """
-    Delete journals that nobody needs any more, and say which, and why the others were kept.
+    Delete journals that are not needed any more, and say which, and why the others were kept.
 
     Raises:
         ConfigurationError: The database can't be used.

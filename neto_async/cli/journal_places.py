@@ -1,8 +1,8 @@
 """
 Where the user keeps journals: in a file, or in a database named by a URL. May import: journals, errors.
 
-Arguments of a command are shown by the system to everyone on the machine, and by the command itself where it says how
-to go on. So a URL with a password is refused, before anything is shown of it.
+The system shows the arguments of a command to everyone on the machine, and the command shows them where it says how to
+continue. So a URL with a password is refused before any of it is shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OURS = {"name", "schema", "accept_timeline"}
 """Parameters of a URL that say which journal is meant; libpq gets all others."""
 
 SECRETS = {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
-"""libpq's parameters that nobody else may see."""
+"""libpq's parameters that must stay secret."""
 
 TOO_VISIBLE = (
     "a password does not belong in the URL, where others can see it: set PGPASSWORD, or use a password file or a "

@@ -34,7 +34,7 @@ class Item:
 
 
 SourceItem: TypeAlias = Record | Item | tuple[Record, Any]
-"""A record, an `Item`, or a pair of a record and a context that can't be taken for a record itself."""
+"""A record, an `Item`, or a pair of a record and a context that can't be mistaken for a record itself."""
 
 _PAIR_OF_RECORDS = (
     "two logs in one pair: the second would be the context of the first, and never sent; yield each log by itself, "
@@ -54,7 +54,7 @@ def log_from_mapping(mapping: Mapping[Any, Any]) -> CustomerLog:
     """
     if type(mapping) is dict and mapping.keys() <= _OUR_NAMES:
         return CustomerLog(**mapping)
-    # As they are usually written; what else there is, is looked into one by one.
+    # As they are usually written; other mappings are checked name by name.
     usual = {_field_as_written(name): value for name, value in mapping.items()}
     if None not in usual and len(usual) == len(mapping):
         return CustomerLog(**usual)  # type: ignore[arg-type]

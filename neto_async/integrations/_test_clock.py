@@ -1,12 +1,12 @@
 """
-Time that hurries through waiting, for tests. May import: sending.
+Time that skips waits, for tests. May import: sending.
 
-A client waits for two kinds of things. What the network does takes its own time, and goes on doing so: a call's
-deadline is in the event loop's time, which nothing here touches. What the client waits for by itself (a pause that the
-store asked for, the spaces between calls, a place in the quota, a wait before the next attempt) is in its clock's time.
-That time skips to the next of its timers when three things hold: hurrying was asked for, a client waits for nothing
-but time, and no call of any client is under way. So timers run out in their order, and whatever gives up after 10 s
-does so before a pause of 60 s is over; and a record that waits beside a call never gives up for what was skipped.
+A client waits for two kinds of things. The network takes its own time: a call's deadline is in the event loop's time,
+which nothing here touches. The client's own waits (a pause that the store asked for, the spaces between calls, a place
+in the quota, a wait before the next attempt) are in its clock's time. That time skips to the next of its timers when
+three things hold: skipping was asked for, a client waits for nothing but time, and no call of any client is under way.
+So timers run in their order: a record that gives up after 10 s does so before a pause of 60 s is over, and one that
+waits beside a call never gives up because of skipped time.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @pytest.fixture
 def _neto_time() -> Iterator[NetoTime]:
-    """Time that the test's stores and clients share. They always do: it must not matter which fixture comes first."""
+    """Time that the test's stores and clients always share, so that the order of fixtures does not matter."""
     from neto_async.integrations._test_clock import NetoTime  # noqa: PLC0415 - see above
     from neto_async.sending.clock import use_clock  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """
 Check a log against the vendor's pages on AddCustomerLog and UpdateCustomerLog (developers.maropost.com, read 2026-11).
 
-The texts echo what was sent and name no position in the batch, as Neto's own messages do. May import: reading.
+The texts echo the log and name no position in the batch, like Neto's own messages. May import: reading.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Carry a transmission out on aiohttp's server: the one file that touches the socket.
+Send a transmission through aiohttp's server: the one file that touches the socket.
 
 May import: transmission.
 """

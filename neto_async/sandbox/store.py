@@ -50,13 +50,13 @@ class NetoSandbox:
     A Neto store on loopback: real HTTP, both formats, credentials, validation, a limit on calls, faults by script.
 
     ``async with`` starts and stops it; so do `start` and `aclose`. Its answers follow the vendor's pages on
-    AddCustomerLog, UpdateCustomerLog and GetCustomer, and what is known of replies to other calls (read 2026-11). What
-    is not known of Neto is a setting (``partial``, ``unknown_elements``, ``replies``, ``retry_after``,
-    ``max_body_bytes``, ``customers``, ``read_back``) or decided so: calls over the limit count against it; ids come in
-    the order of the records; a call with no records is answered ``Success`` without an id; a log with no field is
-    saved; an update leaves the fields that it does not name, and needs a LogID that exists; user names differ by case;
-    the body is read in the format that Accept asks for, whatever Content-Type says; numbers and booleans instead of
-    text are refused.
+    AddCustomerLog, UpdateCustomerLog and GetCustomer, and what is known of replies to other calls (read 2026-11).
+    Behaviour of Neto that is not known is a setting (``partial``, ``unknown_elements``, ``replies``, ``retry_after``,
+    ``max_body_bytes``, ``customers``, ``read_back``) or decided as follows: calls over the limit count against it; ids
+    come in the order of the records; a call with no records is answered ``Success`` without an id; a log with no field
+    is saved; an update leaves the fields that it does not name, and needs a LogID that exists; user names differ by
+    case; the body is read in the format that Accept asks for, whatever Content-Type says; numbers and booleans instead
+    of text are refused.
 
     Args:
         host: Address to listen on.
@@ -65,9 +65,9 @@ class NetoSandbox:
             or none, is taken.
         api_key: The key, compared to the character. (Blanks round a header's value are no part of it in HTTP, so a key
             pasted with one can't be detected here.)
-        access_key: An add-on's ``X_ACCESS_KEY``, which is taken instead of the key, with the next; None for no add-on.
+        access_key: An add-on's ``X_ACCESS_KEY``, accepted with ``secret_key`` instead of the key; None for no add-on.
         secret_key: The add-on's ``X_SECRET_KEY``.
-        bearer_token: A token that is taken as ``Authorization: Bearer`` instead of the key; None for none.
+        bearer_token: A token that is accepted as ``Authorization: Bearer`` instead of the key; None for none.
         base_path: A path, such as "/stores/1", below which the API answers too.
         requests_per_minute: Calls in any 60 seconds; over it the answer is 429. None for no limit.
         retry_after: Seconds for the header Retry-After of these answers, None to leave it out.
@@ -139,7 +139,7 @@ class NetoSandbox:
         )
         self._pages = Pages(self._ledger, self._quota, self.credentials, self.read_back)
         self._runner: web.ServerRunner | None = None
-        # Set when the store closes: whoever waits inside a call then stops waiting.
+        # Set when the store closes: waits inside of calls then end.
         self._closing = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -276,7 +276,7 @@ class NetoSandbox:
         try:
             transmission = await self._answer(number, http)
         except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
-            # The client went away, or the store closes: nobody is there to be answered.
+            # The client went away, or the store closes: there is no one to answer.
             transmission = RawBytes(outcome="broken off")
         except BaseException:
             self._ledger.note(number, outcome="sandbox failed", seconds=time.perf_counter() - began)

@@ -26,7 +26,7 @@ class Timer(Protocol):
 
 class Clock(Protocol):
     """
-    What a client knows of time. Pass your own to `AsyncNetoClient`, or for all clients of a test to `use_clock`.
+    The time of a client. Pass your own to `AsyncNetoClient`, or for all clients of a test to `use_clock`.
 
     A call's deadline and the network take the event loop's time all the same.
     """
@@ -68,7 +68,7 @@ class LoopClock(Clock):
         return asyncio.get_running_loop().call_at(when, callback, *args)
 
     def decided(self, client: object, *, calls: int, waiting_on: str | None) -> None:
-        """Do nothing: time goes on by itself."""
+        """Do nothing: real time passes."""
 
 
 _in_use: Clock | None = None

@@ -46,7 +46,7 @@ class Quota(Protocol):
     """
     When the next call may begin. Pass your own to `AsyncNetoClient`; `RedisQuota` is one that processes share.
 
-    Subclass it: what has a default below does nothing. All methods but `aclose` are called in the client's event loop,
+    Subclass it: the defaults below do nothing. All methods but `aclose` are called in the client's event loop,
     and must not wait. Times are seconds on the client's clock.
     """
 

@@ -179,7 +179,7 @@ def test_waiting_in_a_test_without_a_loop(neto_store):
 
 async def test_waiting_ends_with_a_sentence(neto_store):
     """What does not come in time is an error that says what there is."""
-    with pytest.raises(TimeoutError, match=r"did not come within 0\.01 s: <NetoStore at http.*: 0 logs, 0 calls>"):
+    with pytest.raises(TimeoutError, match=r"did not hold within 0\.01 s: <NetoStore at http.*: 0 logs, 0 calls>"):
         await neto_store.until(lambda: False, timeout=0.01)
 
 
