@@ -8,9 +8,11 @@ comes back rules out those that it contradicts. A text is compared only where al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from html import unescape
+from collections.abc import Callable, Iterable, Mapping
+from html import escape, unescape
 from itertools import product
+from operator import le
+from typing import TypeAlias
 
 import attrs
 from attrs import field, frozen
@@ -19,7 +21,8 @@ __all__ = ["Calibration", "Text"]
 
 _TAG = re.compile(r"<[^<>]*>")
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_SPECIAL = re.compile(r"[<&\r\n]|[^\x00-\x7f]")
+_SPECIAL = re.compile(r"[<&\r\n\[{]|%[0-9A-Fa-f]{2}|\\[abefnrtuvx0-9]|[^\x00-\x7f]")
+"""What a store may take for more than itself: markup, line ends, fields of a template, escapes as in URLs and in C."""
 
 _TEXT_CHANGES: tuple[tuple[Callable[[str], str], ...], ...] = (
     (lambda text: text, lambda text: _TAG.sub("", text)),
@@ -29,6 +32,11 @@ _TEXT_CHANGES: tuple[tuple[Callable[[str], str], ...], ...] = (
 """What may happen to a text, in this order: tags stripped, line ends turned, blanks trimmed, or none of it."""
 
 _RULES = tuple(product(*_TEXT_CHANGES))
+
+_Lengths: TypeAlias = tuple[int, ...]
+"""Of a text; see `_lengths`."""
+
+_NO_LENGTHS = (0, 0, 0, 0)
 
 _FIELDS = (
     ("AllocatedTo", "AllocatedTo"),
@@ -81,16 +89,16 @@ class Calibration:
 
     Attributes:
         witnesses: Known logs that came back.
-        longest_sent: Characters of the longest text, as it was sent, that came back as a rule expects it.
-        longest_back: Characters of the longest of such texts, as it came back.
-        specials: Characters of such texts that a store may do something to; "<>" for tags.
+        longest_sent: Lengths of the longest texts, as they were sent, that came back as a rule expects it.
+        longest_back: Lengths of the longest of such texts, as they came back.
+        specials: What such texts held that a store may do something to; "<>" for tags.
         rules: What may happen to Notes, as far as no known log contradicts it.
         fields: Under which names other fields come back, as far as no known log contradicts it.
     """
 
     witnesses: int = 0
-    longest_sent: int = 0
-    longest_back: int = 0
+    longest_sent: _Lengths = _NO_LENGTHS
+    longest_back: _Lengths = _NO_LENGTHS
     specials: frozenset[str] = frozenset()
     rules: tuple[tuple[Callable[[str], str], ...], ...] = field(default=_RULES, repr=False)
     fields: tuple[tuple[str, str], ...] = field(default=_FIELDS, repr=False)
@@ -102,8 +110,8 @@ class Calibration:
         notes, given = sent.get("Notes", ""), stored.get("Notes", "")
         return Calibration(
             witnesses=self.witnesses + 1,
-            longest_sent=max(self.longest_sent, len(notes)),
-            longest_back=max(self.longest_back, len(given)),
+            longest_sent=_longest((self.longest_sent, _lengths(notes))),
+            longest_back=_longest((self.longest_back, _lengths(given))),
             specials=self.specials | _specials(notes),
             rules=tuple(rule for rule in self.rules if _apply(rule, notes) == given),
             fields=tuple(pair for pair in self.fields if not _differs(pair, sent, stored)),
@@ -136,9 +144,24 @@ class Calibration:
         That is so if a text as long, and with such characters, was seen to come back. Otherwise the log can hold
         anything, as it can for a text without words.
         """
-        length = max((len(_apply(rule, sent.notes)) for rule in self.rules), default=len(sent.notes))
-        is_seen = len(sent.notes) <= self.longest_sent and length <= self.longest_back
+        sent_lengths = _lengths(sent.notes)
+        back_lengths = _longest(_lengths(_apply(rule, sent.notes)) for rule in self.rules) or sent_lengths
+        is_seen = _within(sent_lengths, self.longest_sent) and _within(back_lengths, self.longest_back)
         return bool(sent.words) and is_seen and _specials(sent.notes) <= self.specials
+
+
+def _lengths(text: str) -> _Lengths:
+    """Measure a text in all ways in which a store may count before it cuts one: as it is, in bytes, and escaped."""
+    escaped = escape(text)
+    return len(text), len(text.encode()), len(escaped), len(escaped.encode("ascii", "xmlcharrefreplace"))
+
+
+def _longest(lengths: Iterable[_Lengths]) -> _Lengths:
+    return tuple(map(max, zip(*lengths, strict=True)))
+
+
+def _within(lengths: _Lengths, limits: _Lengths) -> bool:
+    return all(map(le, lengths, limits))
 
 
 def _specials(text: str) -> frozenset[str]:

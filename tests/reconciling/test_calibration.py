@@ -101,12 +101,23 @@ def test_what_a_text_can_not_have_become(stored):
     assert not could_be(calibration, "called back", stored)
 
 
-@pytest.mark.parametrize("notes", ["called back " * 5, "café", "a & b", "a < b", "a\nb", "😀"])
+KINDS = ["called back " * 5, "café", "a & b", "a < b", "a\nb", "😀", "50%20 off", "C:\\new", "[@a@] b", "{a} b"]
+
+
+@pytest.mark.parametrize("notes", KINDS)
 def test_a_text_of_a_kind_that_was_not_seen_can_be_anything(notes):
     """A longer text, or one with characters that a store may change, is excluded by no log until it was seen."""
     calibration = taught(("a long text of a known log", "a long text of a known log"))
     assert could_be(calibration, notes, "zebra")
     assert (notes == "😀") == could_be(taught((notes, notes)), notes, "zebra"), "no ASCII letter distinguishes it"
+
+
+@pytest.mark.parametrize("known", ["x" * 120, "é" * 10 + " & " + "x" * 80, "<p>" + "x" * 120])
+def test_a_cut_may_count_bytes_or_escapes(known):
+    """The text has fewer characters than a known one, and more bytes or escapes: a cut may take its last words."""
+    calibration = taught((known, known), ("é & <", "é & <"))
+    assert could_be(calibration, "é" * 40 + " & & & & & & & & & & & & & < called", "é" * 40)
+    assert not could_be(calibration, "called back", "called")
 
 
 def test_a_text_without_latin_letters_looks_like_itself_alone():

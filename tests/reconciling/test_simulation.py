@@ -143,7 +143,9 @@ FAULTS = {
         lambda patch: patch.setattr(verdicts, "_by_customer", lambda _: defaultdict(list)),
     ),
 }
-TRUSTING = Calibration(witnesses=1, longest_sent=1000, longest_back=1000, specials=frozenset(("é", "<>", "&", "\n")))
+TRUSTING = Calibration(
+    witnesses=1, longest_sent=(1000,) * 4, longest_back=(1000,) * 4, specials=frozenset(("é", "<>", "&", "\n", "["))
+)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -29,7 +29,7 @@ def log(log_id, notes="called about order 17", **fields):
     return StoredCustomerLog(log_id=log_id, fields={"Notes": notes, **fields})
 
 
-WITNESS = "called about the late order 5"
+WITNESS = "called about the late order 5 [#k1]"
 KNOWN = KnownLog(log_id=10, sent=sent(WITNESS))
 BEFORE = AnsweredCall(began=1, answered=2, began_at=1.0, lowest_id=10, highest_id=10)
 
