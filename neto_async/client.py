@@ -261,6 +261,7 @@ class AsyncNetoClient:
         """
         self._check_usable()
         seconds = self._seconds(give_up_after)
+        require_flag("repeat_after_doubt", repeat_after_doubt)
         update = CustomerLogUpdate(log_id=log_id, **changes)
         give_up_at = self._engine.clock.monotonic() + seconds
         outcome = doubt = await self._engine.outcome(self._engine.updates, update, context, seconds)
@@ -337,7 +338,9 @@ class AsyncNetoClient:
             JournalError: What is proven can't be noted.
         """
         self._check_usable()
-        require_not_below_zero("settle_after", settle_after)
+        require_flag("sole_writer", sole_writer)
+        require_flag("wait", wait)
+        require_not_below_zero("settle_after", settle_after, otherwise="")
         require_function("on_progress", on_progress, "two numbers")
         if (outcomes is None) == (journal is None) or (journal is None) != (source is None):
             raise ConfigurationError("give either outcomes, or a journal with its source")

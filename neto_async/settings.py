@@ -203,12 +203,15 @@ def require_flag(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} must be True or False")
 
 
-def require_not_below_zero(name: str, value: object) -> None:
-    """Raise `ConfigurationError` unless a value is None or a finite number of at least 0."""
-    if value is not None and (
-        not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max
-    ):
-        raise ConfigurationError(f"{name} must be a number that is not below 0, or None")
+def require_not_below_zero(name: str, value: object, *, otherwise: str = ", or None") -> None:
+    """
+    Raise `ConfigurationError` unless a value is a finite number of at least 0.
+
+    None is allowed too, unless ``otherwise`` is empty; it ends the sentence.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+    if not (is_number or (value is None and otherwise)):
+        raise ConfigurationError(f"{name} must be a number that is not below 0{otherwise}")
 
 
 def require_positive(name: str, value: object, *, otherwise: str = "") -> None:

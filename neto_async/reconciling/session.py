@@ -64,8 +64,15 @@ def reader_of(engine: Engine, now: Callable[[], datetime] | None = None) -> Read
 
 
 async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switches: Switches) -> ReconcileReport:
-    """Say what became of the records in doubt among some outcomes."""
+    """
+    Say what became of the records in doubt among some outcomes.
+
+    Raises:
+        ConfigurationError: Something else is among them.
+    """
     listed: list[Any] = list(outcomes)
+    if not all(isinstance(outcome, Outcome) for outcome in listed):
+        raise ConfigurationError("outcomes must hold outcomes alone, such as `BulkReport.outcomes`")
     given = doubts_in(listed, zone=engine.settings.wire_timezone)
     found: dict[int, Reconciled] = {}
     async with aclosing(_settled(engine, given, switches, engine.clock.utcnow)) as settled:

@@ -155,6 +155,25 @@ async def test_records_without_a_customer_are_not_read():
     assert ([(1, 1)], 1) == (seen, store.call_count)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"outcomes": ["a"]}, "outcomes must hold outcomes alone"),
+        ({"outcomes": "a"}, "outcomes must hold outcomes alone"),
+        ({"sole_writer": "false"}, "sole_writer must be True or False"),
+        ({"wait": None}, "wait must be True or False"),
+        ({"settle_after": None}, "settle_after must be a number that is not below 0$"),
+        ({"settle_after": float("nan")}, "settle_after must be a number that is not below 0$"),
+    ],
+)
+async def test_what_is_no_argument(given, words):
+    """A word in place of a flag is no guarantee, and nothing else stands for an outcome: a clear error, no call."""
+    async with NetoSandbox() as store, client(store) as neto:
+        with pytest.raises(ConfigurationError, match=words):
+            await neto.reconcile(**{"outcomes": [], **given})
+    assert 0 == store.call_count
+
+
 async def test_nothing_in_doubt_takes_no_call():
     """A report of an import that went well."""
     async with NetoSandbox() as store, client(store) as neto:

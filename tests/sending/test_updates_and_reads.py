@@ -159,6 +159,14 @@ async def test_a_cancelled_repeat_hides_no_earlier_doubt(then):
     assert [{"updated": "Updated"}.get(then, "Unknown")] == [type(outcome).__name__ for outcome in seen]
 
 
+async def test_a_word_in_place_of_a_flag_repeats_nothing():
+    """A text such as "false" would count as true, and an update would go again that was not to."""
+    async with NetoSandbox() as store, client(store) as neto:
+        with pytest.raises(ConfigurationError, match="repeat_after_doubt must be True or False"):
+            await neto.update_customer_log(1, notes="a", repeat_after_doubt="false")  # type: ignore[arg-type]
+    assert 0 == store.call_count
+
+
 async def test_a_read_whose_caller_was_cancelled_is_not_counted():
     """The answer to a read that nobody waits for is dropped, and not counted as an outcome without its caller."""
     seen = []
