@@ -99,10 +99,10 @@ class BoundedSocket(socket.socket):
 
 
 def listening(port: int) -> BoundedSocket:
-    """Listen on this machine alone."""
+    """Listen on this machine alone, or at the address in the variable LISTEN, as a container has to."""
     listener = BoundedSocket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((os.environ.get("LISTEN", "127.0.0.1"), port))
     listener.listen(128)
     return listener

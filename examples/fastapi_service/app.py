@@ -7,6 +7,8 @@ From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the 
 bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
 server ends; SETTLE_AFTER, seconds after which nothing of a call in doubt is saved any more; HOSTS, the names under
 which a proxy serves it; PORT. Without a store: see demo.py.
+
+With IMPORTS_DATABASE it is one web process of many, and workers send the imports: see `examples.deployed`.
 """
 
 from __future__ import annotations
@@ -48,40 +50,57 @@ PAGE_POLICY = (
 )
 MAX_UPLOAD = int(os.environ.get("MAX_UPLOAD", "100_000_000"))
 GRACE = float(os.environ.get("GRACE", "5"))
+DEPLOYED = "IMPORTS_DATABASE" in os.environ
+"""Whether imports are in a database and sent by workers; else in a folder, and sent by this process."""
+
 REQUESTS_PER_MINUTE = float(os.environ.get("REQUESTS_PER_MINUTE", "400"))
 
 
 def open_client() -> AsyncNetoClient:
     """Make the application's client."""
+    if DEPLOYED:
+        from examples import deployed  # noqa: PLC0415 - needs what one process does not
+
+        return deployed.open_client()
     return AsyncNetoClient.from_env(requests_per_minute=REQUESTS_PER_MINUTE)
+
+
+@asynccontextmanager
+async def opened_imports(neto: AsyncNetoClient) -> AsyncIterator[Imports]:
+    """Open the imports, those of an earlier process too."""
+    limits = Limits(upload_bytes=MAX_UPLOAD)
+    if DEPLOYED:
+        from examples import deployed  # noqa: PLC0415
+
+        async with deployed.opened(limits) as deployed_imports:
+            yield deployed_imports
+        return
+    folder, settle_after = Path(os.environ.get("IMPORTS", "imports")), float(os.environ.get("SETTLE_AFTER", "600"))
+    imports = EmbeddedImports(neto, folder, limits=limits, settle_after=settle_after)
+    await imports.resume()
+    yield imports
 
 
 @asynccontextmanager
 async def importing(app: FastAPI) -> AsyncIterator[dict[str, Imports]]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
     neto: AsyncNetoClient = app.state.neto
-    imports = EmbeddedImports(
-        neto,
-        Path(os.environ.get("IMPORTS", "imports")),
-        limits=Limits(upload_bytes=MAX_UPLOAD),
-        settle_after=float(os.environ.get("SETTLE_AFTER", "600")),
-    )
     ending = asyncio.Event()
+    async with opened_imports(neto) as imports:
 
-    async def end() -> None:
-        await ending.wait()
-        imports.stop()
-        await neto.aclose(GRACE)  # handlers that wait are answered: added, or certainly not sent
-        await imports.aclose(GRACE)
+        async def end() -> None:
+            await ending.wait()
+            imports.stop()
+            await neto.aclose(GRACE)  # handlers that wait are answered: added, or certainly not sent
+            await imports.aclose(GRACE)
 
-    await imports.resume()
-    task = asyncio.create_task(end())
-    try:
-        with set_by_signals(ending):
-            yield {"imports": imports}
-    finally:
-        ending.set()
-        await task
+        task = asyncio.create_task(end())
+        try:
+            with set_by_signals(ending):
+                yield {"imports": imports}
+        finally:
+            ending.set()
+            await task
 
 
 @contextmanager

@@ -35,7 +35,7 @@ May import: journals, importing, sending, client, results, outcomes, errors.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from enum import StrEnum
 from typing import Any
@@ -277,7 +277,7 @@ class ImportJobs:
             name=name, state=state, progress=cattrs.structure(row["progress"], ImportProgress), reason=reason
         )
 
-    async def follow(self, name: str) -> AsyncIterator[ImportStatus]:
+    async def follow(self, name: str) -> AsyncGenerator[ImportStatus, None]:
         """
         Give an import's status now, and again whenever it has changed, until the import is neither waiting nor running.
 

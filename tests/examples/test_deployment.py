@@ -1,0 +1,177 @@
+"""The FastAPI service as web processes and workers, with servers of its own: started as a reader would start it."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from served import saved, table
+
+from examples import run_deployment
+from examples.run_deployment import Deployment, deployment
+from neto_async.sandbox import NetoSandbox, faults
+
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
+
+ROWS = 1500
+
+
+@pytest.fixture
+async def running(store: NetoSandbox) -> AsyncIterator[Deployment]:
+    """A deployment for the store."""
+    try:
+        for name in ("initdb", "redis-server"):
+            run_deployment.program(name)
+    except run_deployment.MissingError as error:
+        pytest.skip(str(error))
+    async with deployment(store) as made:
+        yield made
+
+
+@pytest.fixture
+async def web(running: Deployment) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """A client of each web process."""
+    clients = [httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) for url in running.addresses]
+    yield clients
+    for client in clients:
+        await client.aclose()
+
+
+async def upload(web: httpx.AsyncClient, content: str = table(ROWS), **options: Any) -> str:
+    answer = await web.post("/imports", params={"name": "calls.csv", **options}, content=content)
+    assert answer.is_success, answer.text
+    id_: str = answer.json()["id"]
+    return id_
+
+
+async def followed(web: httpx.AsyncClient, id_: str) -> list[dict[str, Any]]:
+    """Read an event stream to its end."""
+    async with web.stream("GET", f"/imports/{id_}/events") as events:
+        return [json.loads(line.removeprefix("data: ")) async for line in events.aiter_lines() if line]
+
+
+async def notes(web: httpx.AsyncClient, id_: str, report: str) -> list[str]:
+    answer = await web.get(f"/imports/{id_}/reports/{report}")
+    assert 200 == answer.status_code
+    return [row["Notes"] for row in csv.DictReader(answer.text.splitlines())]
+
+
+async def check(web: httpx.AsyncClient, status: dict[str, Any], store: NetoSandbox, rows: int = ROWS) -> set[str]:
+    """Compare counts and reports with the store's ledger; give the rows in doubt."""
+    assert "ended" == status["state"]
+    assert rows == status["progress"]["added"] + status["progress"]["unknown"]
+    added, unknown = [await notes(web, status["id"], name) for name in ("added.csv", "unknown.csv")]
+    assert {f"row {row}" for row in range(rows)} == {*added, *unknown}
+    assert rows == len(added) + len(unknown)
+    counts = saved(store)
+    assert {1} == {counts[note] for note in added}
+    assert {counts[note] for note in unknown} <= {0, 1}
+    return set(unknown)
+
+
+async def test_a_worker_is_killed_and_another_web_process_shows_the_end(store, running, web):
+    """Each row is in the store once, apart from those in doubt, which are named and there once at most."""
+    held = asyncio.Event()
+    store.faults.next(None, None, None, faults.Late(until=held))
+    id_ = await upload(web[0])
+    watching = asyncio.create_task(followed(web[1], id_))
+    async with asyncio.timeout(60):
+        await store.until(lambda: any(call.fault is not None for call in store.calls))
+    assert "running" == (await web[1].get(f"/imports/{id_}")).json()["state"]
+
+    # Either may have it.
+    for name in ("worker 1", "worker 2"):
+        running.processes[name].kill()
+        await running.processes[name].wait()
+    held.set()
+    await running.start_worker("worker 3")
+    statuses = await watching
+
+    assert {"running", "ended"} == {status["state"] for status in statuses}
+    in_doubt = await check(web[1], statuses[-1], store)
+    assert in_doubt
+    assert statuses[-1] == (await web[0].get(f"/imports/{id_}")).json()
+    (listed,) = (await web[0].get("/imports")).json()["imports"]
+    assert statuses[-1] == listed
+
+
+async def test_what_is_in_doubt_is_settled_by_a_worker(store, running, web):
+    """What is proven absent is sent after a new start, which any web process may give; each row is there once."""
+    store.faults.when(
+        lambda request: any(record["Notes"] == "row 1" for record in request.records), faults.Reset(saves=True)
+    )
+    store.faults.when(
+        lambda request: any(record["Notes"] == "row 101" for record in request.records), faults.Reset(saves=False)
+    )
+    id_ = await upload(web[0], table(250))
+    status = (await followed(web[0], id_))[-1]
+    store.faults.clear()
+    assert ("ended", 200) == (status["state"], status["progress"]["unknown"])
+    assert 409 == (await web[0].post(f"/imports/{id_}/cancel")).status_code
+
+    answer = await web[1].post(f"/imports/{id_}/settle", params={"sole_writer": True})
+    assert (202, "settling") == (answer.status_code, answer.json()["state"])
+    status = (await followed(web[0], id_))[-1]
+    assert ("stopped", 100, 100, 0) == (
+        status["state"],
+        *(status["settling"][name] for name in ("added", "not_sent", "unknown")),
+    )
+    assert (150, 100, 0) == tuple(status["progress"][name] for name in ("added", "not_sent", "unknown"))
+
+    assert 202 == (await web[1].post(f"/imports/{id_}/start")).status_code
+    assert set() == await check(web[0], (await followed(web[0], id_))[-1], store, 250)
+    assert Counter({f"row {row}": 1 for row in range(250)}) == saved(store)
+
+
+async def test_an_import_is_looked_at_cancelled_continued_and_deleted(store, running, web):
+    """What one web process was given, the other one shows, cancels, starts and deletes."""
+    id_ = await upload(web[0], start=False)
+    status = (await web[1].get(f"/imports/{id_}")).json()
+    assert ("ready", "calls.csv", []) == tuple(status[name] for name in ("state", "name", "reports"))
+    preview = (await web[1].get(f"/imports/{id_}/preview")).json()
+    assert (ROWS, ROWS) == (preview["rows"], preview["valid"])
+    assert [status] == await followed(web[0], id_)
+    assert 409 == (await web[1].post(f"/imports/{id_}/settle")).status_code
+
+    held = asyncio.Event()
+    store.faults.next(None, None, faults.Late(until=held))
+    await web[1].post(f"/imports/{id_}/start")
+    watching = asyncio.create_task(followed(web[0], id_))
+    async with asyncio.timeout(60):
+        await store.until(lambda: any(call.fault is not None for call in store.calls))
+    assert 202 == (await web[1].post(f"/imports/{id_}/cancel")).status_code
+    held.set()
+    status = (await watching)[-1]
+    assert ("cancelled", 0) == (status["state"], status["progress"]["unknown"])
+    assert status["progress"]["added"] == store.log_count < ROWS
+    assert 409 == (await web[1].delete(f"/imports/{id_}")).status_code
+
+    await web[1].post(f"/imports/{id_}/start")
+    assert set() == await check(web[1], (await followed(web[0], id_))[-1], store)
+    assert 404 == (await web[1].get(f"/imports/{id_}/reports/plan.json")).status_code
+    assert 204 == (await web[1].delete(f"/imports/{id_}")).status_code
+    for answer in (await web[0].get(f"/imports/{id_}"), await web[0].get(f"/imports/{id_}/events")):
+        assert 404 == answer.status_code
+
+
+async def test_a_web_process_ends_while_it_is_watched(store, running, web):
+    """At SIGTERM its streams end, its handlers are answered and the import goes on in the workers."""
+    held = asyncio.Event()
+    store.faults.next(None, faults.Late(until=held))
+    id_ = await upload(web[0])
+    watching = asyncio.create_task(followed(web[0], id_))
+    async with asyncio.timeout(60):
+        await store.until(lambda: any(call.fault is not None for call in store.calls))
+    running.processes["web 1"].terminate()
+    await running.processes["web 1"].wait()
+    assert "running" == (await watching)[-1]["state"]
+    held.set()
+
+    assert set() == await check(web[1], (await followed(web[1], id_))[-1], store)
+    assert not [line for line in running.said if "Traceback" in line]
