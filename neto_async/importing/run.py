@@ -53,9 +53,9 @@ class ImportRun(AsyncIterator[Outcome]):
     """
     One import: an async context manager, and inside it an async iterator of outcomes.
 
-    Outcomes come in the order in which they become known; ``index`` is the position in the source. A second loop goes
-    on where the first one ended, and several tasks may iterate at once: each outcome goes to one of them. Leaving the
-    block takes no more rows, awaits the calls under way and keeps their outcomes in ``unread``.
+    Outcomes come in the order in which they become known; ``index`` is the position in the source. A second loop
+    continues where the first one ended, and several tasks may iterate at once: each outcome goes to one of them.
+    Leaving the block takes no more rows, awaits the calls under way and keeps their outcomes in ``unread``.
 
     The source's iterator is made, read and closed in one task, before the block is left: a generator by ``close`` or
     ``aclose``, any other asynchronous iterator by ``aclose`` where it has one.
@@ -169,7 +169,7 @@ class ImportRun(AsyncIterator[Outcome]):
 
     def stop(self) -> None:
         """
-        Take no more rows; the calls under way go on, and what was read and not sent comes out as `NotSent`.
+        Take no more rows; the calls under way continue, and rows that were read and not sent come out as `NotSent`.
 
         A run that has come to its end does not change.
         """
@@ -362,7 +362,7 @@ class ImportRun(AsyncIterator[Outcome]):
             self._reader.cancel()  # its source may wait for ever
 
     async def _take(self, item: object) -> bool:
-        """Take one item in; wait for room, and say whether to go on."""
+        """Take one item in; wait for room, and say whether to continue."""
         if self._lane.stop is not None and not self._drain_source:
             return False
         index = self._taken

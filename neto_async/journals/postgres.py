@@ -327,7 +327,7 @@ class PostgresJournal(Journal):
             raise ConfigurationError(_failed_over(self._name, row.timeline, row.timeline_now))
 
     def _free(self, database: Database) -> tables.Row | None:
-        """Give the journal, which no run is using and a run could go on with; None where there is none."""
+        """Give the journal, which no run is using and which a run could continue; None where there is none."""
         row = database.found(self._name)
         if row is not None:
             self._check_timeline(row)

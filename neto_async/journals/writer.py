@@ -200,7 +200,7 @@ class JournalWriter:
         if self._sink is not None and self._sink_error is None and outcomes:
             try:
                 self._sink.write(outcomes)
-            except Exception as error:  # noqa: BLE001 - the journal goes on: it is what a later run needs
+            except Exception as error:  # noqa: BLE001 - the journal continues: a later run needs it
                 self._sink_error = error
         events = [note.event for note in notes if note.event is not None and self._may_be_written(note.event)]
         if self._journal is None or not events:

@@ -51,7 +51,7 @@ class Application:
     Attributes:
         partial: Whether good records are saved beside bad ones.
         unknown_elements: Whether records with unknown elements are refused.
-        late: Work that goes on after its call was answered.
+        late: Work that continues after its call was answered.
     """
 
     credentials: Credentials

@@ -215,7 +215,7 @@ class Ledger:
         await self._changed.wait()
 
     def clear(self) -> None:
-        """Forget logs and calls; ids and numbers go on."""
+        """Forget logs and calls; ids and numbers continue."""
         self._logs.clear()
         self._calls.clear()
         self.log_count = 0

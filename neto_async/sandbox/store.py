@@ -248,7 +248,7 @@ class NetoSandbox:
             await self._ledger.change()
 
     def clear(self) -> None:
-        """Forget logs, calls, faults, refusals and the calls of the last minute; ids and numbers go on."""
+        """Forget logs, calls, faults, refusals and the calls of the last minute; ids and numbers continue."""
         self._ledger.clear()
         self._quota.clear()
         self.faults.clear()

@@ -104,7 +104,7 @@ class Backpressure:
         return seconds
 
     def never_left(self, now: float) -> None:
-        """Wait after a call that never left; one that fails while such a wait goes on is part of the same failure."""
+        """Wait after a call that never left; one that fails during such a wait is part of the same failure."""
         if now >= self.backoff_until:
             self.failures += 1
             self.backoff_until = now + backoff(self.failures, jitter=self.jitter())
@@ -132,7 +132,7 @@ class Backpressure:
         self._halt_probe_at = now + PROBE_INTERVAL
 
     def key_taken(self) -> None:
-        """Go on."""
+        """End the halt."""
         self._halt_probe_at = None
 
 

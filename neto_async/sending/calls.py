@@ -1,7 +1,7 @@
 """
 The calls under way. Each runs in its own task, which only the transport cuts off, after its deadline.
 
-A call ends in one of three ways: its task ends; it is left to itself (its answer is too late for everyone, or the
+A call ends in one of three ways: its task ends; it is abandoned (its answer is too late for everyone, or the
 client closes); or the event loop cancels its task before its first step. Each way leads to `Calls._conclude`, once.
 May import: clock, exchange, lanes, observing, quota, waiting, wire, outcomes, settings.
 """
@@ -37,7 +37,7 @@ LONG_PACKED = 512
 """Bytes of an answer, as it came and compressed, from which it is judged in a thread."""
 
 GRACE = 0.5
-"""Seconds past its deadline after which a call is left to itself. The transport's own timeouts come first."""
+"""Seconds past its deadline after which a call is abandoned. The transport's own timeouts come first."""
 
 TURNS_TO_END = 10
 """Turns of the loop in which a call ends whose connection was closed: HTTP libraries take up to four."""
@@ -79,8 +79,8 @@ class Call:
     began_at: float
     sent_at: datetime
     place: Any
-    timer: Deadline | None = None  # leaves the call to itself; set when the transport is given it
-    abandoned: bool = False  # that was done
+    timer: Deadline | None = None  # abandons the call; set when the transport is given it
+    abandoned: bool = False  # the timer did so
     ended: bool = False  # its task is at its end
     verdict: Verdict | None = None  # on an answer so long that it was judged in a thread
     observer: SafeObserver | None = None  # who was notified of its beginning, and will be of its end
@@ -107,7 +107,7 @@ class Calls:
         changed: Called after each end.
 
     Attributes:
-        under_way: Those that have neither ended nor been left to themselves.
+        under_way: Those that have neither ended nor been abandoned.
         tasks: The owner of each call that has not ended.
         context: That of no caller, in which calls are decided on and made. A call carries records of many callers, so
             it must not run with the trace, or the request id for log lines, of the first one.
@@ -127,7 +127,7 @@ class Calls:
 
     @property
     def running(self) -> int:
-        """Number of calls whose task has not come to its end, those left to themselves too."""
+        """Number of calls whose task has not come to its end, abandoned ones too."""
         return sum(not call.ended for call in self.tasks.values())
 
     @property

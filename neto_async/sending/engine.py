@@ -180,7 +180,7 @@ class Engine:
         self.wake()
 
     def stop_run(self, lane: ImportLane, stop: Stop) -> None:
-        """Send no more of a run: what waits is settled as not sent, calls under way go on."""
+        """Send no more of a run: waiting records are settled as not sent, calls under way continue."""
         self._settling.stop_run(lane, stop)
 
     def count(self, outcome: Outcome) -> Outcome:
@@ -208,7 +208,7 @@ class Engine:
             sleeping.set()
 
     def fail_waiting(self) -> None:
-        """Settle all waiting records as not sent; calls under way go on."""
+        """Settle all waiting records as not sent; calls under way continue."""
         self._ends.closing = True
         self._settling.stop_all(CLOSED)
         self._settling.cancel_expiry()

@@ -215,7 +215,7 @@ class UpdateLane(SingleLane):
     """
     Updates of all callers, one a call: its answer names no record. A log has one update under way at a time.
 
-    A call that was left to itself may still change the log, so the next update of the same log waits for its end.
+    An abandoned call may still change the log, so the next update of the same log waits for its end.
     """
 
     _changing: dict[int, BatchPart] = field(factory=dict, repr=False)  # by log id: what may still change the log
@@ -281,7 +281,7 @@ class ImportLane(Lane):
             that a wrong address does not put a whole file in doubt.
         partial: True where less than a full batch may be sealed: the source waits for something, or is at its end.
         held: True while the reader of outcomes takes none.
-        stop: Why no more is taken; None while the run goes on.
+        stop: Why no more is taken; None while the run continues.
         origin: What an observer of calls gave for the run when it was entered.
     """
 

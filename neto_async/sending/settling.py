@@ -112,11 +112,11 @@ class Settling:
         self.not_sent(lane, (add,), stop)
 
     def stop_run(self, lane: Lane, stop: Stop) -> None:
-        """Send no more of a run: what waits is settled as not sent, calls under way go on. Single adds go on."""
+        """Send no more of a run: what waits is settled as not sent, calls under way and single adds continue."""
         lane.close(stop, lambda pending: self.not_sent(lane, (pending,), stop))
 
     def stop_all(self, stop: Stop) -> None:
-        """Settle all that waits as not sent; calls under way go on."""
+        """Settle all waiting records as not sent; calls under way continue."""
         for lane, add in self.waiting():
             self.stop_waiting(lane, add, stop)
         for run in list(self._turns.runs):

@@ -149,7 +149,7 @@ def updates(loop: Any, *log_ids: int) -> tuple[UpdateLane, list[AwaitedRecord]]:
 
 
 def test_the_end_of_an_earlier_call_lets_no_other_update_of_its_log_go(loop):
-    """A call that was left to itself ends while its update goes again: the log is still being changed."""
+    """An abandoned call ends while its update goes again: the log is still being changed."""
     lane, _ = updates(loop, 7, 7)
     first = lane.take(1)
     lane.put_back(first)

@@ -112,7 +112,7 @@ class Watch(Quota):
         with self.store.held():
             self.hold(begun, delivery)
         CURRENT.set(delivery)
-        # The engine leaves it to itself in the same turn.
+        # The engine abandons it in the same turn.
         left = asyncio.get_running_loop().call_at(delivery.deadline + GRACE, self.ended, begun, delivery, None, body)
         exchange: HttpReply | Failure | None = None
         try:
