@@ -1,4 +1,4 @@
-"""What settling is going to do, shown before it is done. May import: screen, reconciling, settings."""
+"""The plan of settling, shown before anything is read. May import: screen, reconciling, settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,9 @@ __all__ = ["show_doubts"]
 
 def show_doubts(doubts: JournalDoubts, settings: Settings, screen: Screen, *, settle_after: float) -> str:
     """
-    Show how many rows are in doubt, what is going to be read, and until when it waits before.
+    Show how many rows are in doubt, of at least one, what is going to be read, and until when it waits before.
 
-    Args:
-        doubts: Of at least one row.
-        settings: The client's.
-        screen: Where it is shown.
-        settle_after: Seconds.
-
-    Returns:
-        The moment of that in words; empty where it does not wait.
+    Return that moment in words; empty where it does not wait.
     """
     given = doubts.given
     nameless = sum(not (outcome.record.username or "").strip() for outcome in doubts.outcomes.values())
@@ -45,6 +38,6 @@ def _until(doubts: JournalDoubts, settle_after: float) -> str:
     now = datetime.now(timezone.utc).timestamp()
     until, about = over_at(doubts.given, settle_after), ""
     if settle_after and any(call.left_at == float("inf") for call in doubts.given.calls):
-        # Nobody noted its end: that is when the journal is opened next.
+        # Its end was not noted: the next opening of the journal counts as its end.
         until, about = max(until, now + settle_after), "about "
     return f"{about}{datetime.fromtimestamp(until, timezone.utc):%H:%M:%S} UTC" if until > now else ""

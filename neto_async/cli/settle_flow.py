@@ -110,7 +110,7 @@ def _read_back_now(client: dict[str, Any], source: LogSource, options: SettleOpt
 
 async def _look_for(client: dict[str, Any], source: LogSource, found: Mapping[int, int], screen: Screen) -> None:
     """
-    Look whether the logs that a person saw are their rows' customers'; where that can't be told, say so.
+    Check that the logs that a person saw belong to the customers of their rows; say so where that can't be checked.
 
     Raises:
         ConfigurationError: The customer has no such log.

@@ -3,8 +3,8 @@ Markers: a short token in the Notes of a record, by which it is found again for 
 
 May import: protocol, wire, models, errors. A journal's fingerprint of a row is of the log without its marker. The token
 is made from the row's fingerprint and position: who has journal and source can make it again, from the form that the
-journal remembers. All rows of a journal carry the same marker, or none: a row that was sent without one, and is looked
-for by one, would seem to be absent.
+journal remembers. All rows of a journal carry the same marker, or none: a row that was sent without one would seem to
+be absent if it were looked for by one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def agreed(given: str | None, noted: str | None) -> str | None:
     Give the form of the marker that a journal's rows carry; None where they carry none.
 
     Args:
-        given: What the user said; None where nothing was said.
+        given: The form that the user gave; None where none was given.
         noted: What the journal has noted: empty for no marker, None where it has noted nothing.
 
     Raises:

@@ -152,14 +152,7 @@ def as_seen(
     journal: Any, source: Iterable[object], found: Mapping[int, int], absent: Collection[int], *, zone: tzinfo
 ) -> list[Known]:
     """
-    Give what a journal is to note of what a person saw in the store of rows in doubt.
-
-    Args:
-        journal: Open, with ``calls``; see `Journal`.
-        source: All of it, as it was imported.
-        found: Log ids by position.
-        absent: Positions of rows that the store does not have.
-        zone: The zone that times are sent in.
+    Give what a journal is to note of rows in doubt that a person looked up: log ids by position, and absent positions.
 
     Raises:
         ConfigurationError: A row is not in doubt, an id is another row's or older than the row's call, or the source is
