@@ -8,11 +8,14 @@ rebinding) is refused.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import os
 import socket
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +37,17 @@ MAX_BODY = 1_000_000
 
 BODY_SECONDS = 30.0
 """How long a request's body may take to arrive, uploads excepted."""
+
+HEAD_SECONDS = 10.0
+"""How long the head of a request may take to arrive while further connections wait."""
+
+UNREAD_SECONDS = 60.0
+"""How long a peer may read nothing of what was sent before its connection is closed, where the system can do that."""
+
+STREAMS = asyncio.Semaphore(max(MAX_CONNECTIONS // 2, 1))
+"""Taken by each event stream: those who only watch leave connections to the others. A further one is refused."""
+
+TOO_MANY_STREAMS = "too many watch imports; try again later"
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -83,19 +97,55 @@ def _same(origin: str, host: str) -> bool:
     return bool(parts.netloc) and (parts.netloc == host or parts.hostname in HOSTS)
 
 
-class BoundedSocket(socket.socket):
-    """A listening socket; at `MAX_CONNECTIONS` the event loop (asyncio's own) lets further ones wait for a second."""
+_silent: dict[Any, float] = {}
+"""By peer: since when its connection has been waiting for the head of a request."""
 
-    _open: tuple[socket.socket, ...] = ()
+
+def heard(peer: Any) -> None:
+    """Note that the head of a request has come: its connection stays open for as long as the answer takes."""
+    _silent.pop(peer, None)
+
+
+def answered(peer: Any) -> None:
+    """Note that a request is answered; its connection waits for the next."""
+    _silent[peer] = time.monotonic()
+
+
+class BoundedSocket(socket.socket):
+    """
+    A listening socket; at `MAX_CONNECTIONS` the event loop (asyncio's own) lets further ones wait for a second.
+
+    While some wait, connections are closed on which no whole head has come for `HEAD_SECONDS`. Neither server has a
+    limit of its own on that.
+    """
+
+    _open: Mapping[Any, socket.socket] = {}
+    _refused = False  # the last look ended the loop's interest for a second
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, if there may be one more."""
-        self._open = tuple(connection for connection in self._open if connection.fileno() != -1)
-        if len(self._open) >= MAX_CONNECTIONS:
-            raise OSError(errno.EMFILE, "too many connections; further ones wait")
-        connection, address = super().accept()
-        self._open += (connection,)
-        return connection, address
+        self._open = {peer: connection for peer, connection in self._open.items() if connection.fileno() != -1}
+        if len(self._open) < MAX_CONNECTIONS:
+            self._refused = False
+            connection, peer = super().accept()
+            self._open = {**self._open, peer: connection}
+            _silent[peer] = time.monotonic()
+            return connection, peer
+        self._refused = not self._refused
+        if not self._refused:
+            # asyncio (3.11 to 3.13) goes on after EMFILE as often as its backlog is long, each time with a timer and a
+            # traceback in the log.
+            raise BlockingIOError
+        self._close_silent()
+        raise OSError(errno.EMFILE, "too many connections; further ones wait")
+
+    def _close_silent(self) -> None:
+        for peer in _silent.keys() - self._open.keys():
+            del _silent[peer]
+        for peer, since in _silent.items():
+            if time.monotonic() - since >= HEAD_SECONDS:
+                with suppress(OSError):  # the other side has closed it meanwhile
+                    self._open[peer].shutdown(socket.SHUT_RDWR)
 
 
 def listening(port: int) -> BoundedSocket:
@@ -103,6 +153,8 @@ def listening(port: int) -> BoundedSocket:
     listener = BoundedSocket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
     listener.bind((os.environ.get("LISTEN", "127.0.0.1"), port))
     listener.listen(128)
     return listener

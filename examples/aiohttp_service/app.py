@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,18 @@ from aiohttp import web
 from attrs import asdict
 
 from examples.embedded import EmbeddedImports
-from examples.guard import BODY_SECONDS, MAX_BODY, SECURITY_HEADERS, foreign, is_json, listening
+from examples.guard import (
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    MAX_BODY,
+    SECURITY_HEADERS,
+    STREAMS,
+    TOO_MANY_STREAMS,
+    foreign,
+    heard,
+    is_json,
+    listening,
+)
 from examples.imports import KINDS, Imports, RefusedError, mapping_for
 from examples.uploads import Limits
 from neto_async import AsyncNetoClient
@@ -79,11 +90,18 @@ async def end(app: web.Application) -> None:
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what may come from another site's page."""
+    """Refuse what may come from another site's page, and one event stream too many."""
+    if request.transport is not None:
+        heard(request.transport.get_extra_info("peername"))  # aiohttp itself bounds the time to the next request
     reason = foreign(request.method, request.headers)
     if reason is not None:
         raise refusal(web.HTTPForbidden, reason)
-    return await handler(request)
+    if not request.path.endswith("/events"):
+        return await handler(request)
+    if STREAMS.locked():
+        raise refusal(web.HTTPServiceUnavailable, TOO_MANY_STREAMS, {"Retry-After": "10"})
+    async with STREAMS:
+        return await handler(request)
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -101,9 +119,9 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.json_response({"detail": str(error)}, status=error.status, headers=error.headers)
 
 
-def refusal(kind: type[web.HTTPException], detail: str) -> web.HTTPException:
+def refusal(kind: type[web.HTTPException], detail: str, headers: Mapping[str, str] | None = None) -> web.HTTPException:
     """Make an answer that says why not."""
-    return kind(text=json.dumps({"detail": detail}), content_type="application/json")
+    return kind(text=json.dumps({"detail": detail}), content_type="application/json", headers=headers)
 
 
 # -- single logs ----------------------------------------------------------------------------------------------------
@@ -238,7 +256,7 @@ async def remove_import(request: web.Request) -> web.Response:
 def serve(app: web.Application) -> None:
     """Run it until SIGTERM or Ctrl-C."""
     sock = listening(int(os.environ.get("PORT", "8080")))
-    web.run_app(app, sock=sock, shutdown_timeout=5, access_log=None)
+    web.run_app(app, sock=sock, shutdown_timeout=5, keepalive_timeout=HEAD_SECONDS, access_log=None)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,21 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 
 from examples.embedded import EmbeddedImports
-from examples.guard import BODY_SECONDS, MAX_BODY, SECURITY_HEADERS, foreign, is_json, listening
+from examples.guard import (
+    BODY_SECONDS,
+    MAX_BODY,
+    SECURITY_HEADERS,
+    STREAMS,
+    TOO_MANY_STREAMS,
+    answered,
+    foreign,
+    heard,
+    is_json,
+    listening,
+)
 from examples.imports import KINDS, Imports, RefusedError, mapping_for
 from examples.uploads import Limits
 from neto_async import AsyncNetoClient
@@ -151,13 +163,25 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        heard(scope["client"])
+        try:
+            await self._answer(scope, receive, send_guarded)
+        finally:
+            answered(scope["client"])
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         reason = foreign(scope["method"], Headers(scope=scope))
         if reason is not None:
-            await JSONResponse({"detail": reason}, 403)(scope, receive, send_guarded)
+            await JSONResponse({"detail": reason}, 403)(scope, receive, send)
         elif scope["path"] == "/imports":  # bounded by `Imports`
-            await self._app(scope, receive, send_guarded)
+            await self._app(scope, receive, send)
+        elif not scope["path"].endswith("/events"):
+            await self._app(scope, bounded(receive), send)
+        elif STREAMS.locked():
+            await JSONResponse({"detail": TOO_MANY_STREAMS}, 503, {"Retry-After": "10"})(scope, receive, send)
         else:
-            await self._app(scope, bounded(receive), send_guarded)
+            async with STREAMS:
+                await self._app(scope, bounded(receive), send)
 
 
 def bounded(receive: Receive) -> Receive:
@@ -193,6 +217,12 @@ app = FastAPI(title="Customer logs", lifespan=neto_lifespan(open_client, lifespa
 app.add_middleware(Guard)
 add_error_handlers(app)
 app.mount("/page", StaticFiles(directory=PAGE))
+
+
+@app.exception_handler(ClientDisconnect)
+def gone(_request: Request, _error: ClientDisconnect) -> Response:
+    """Let a sender go that has broken off: nobody reads this answer."""
+    return Response(status_code=400)
 
 
 @app.exception_handler(RefusedError)
@@ -322,7 +352,8 @@ async def page() -> FileResponse:
 
 async def serve(port: int) -> None:
     """Run it until SIGTERM or Ctrl-C."""
-    config = uvicorn.Config(app, loop="asyncio", timeout_graceful_shutdown=10, access_log=False)
+    # The peer of a connection, as `guard` has to know it, and not whom a proxy names.
+    config = uvicorn.Config(app, loop="asyncio", timeout_graceful_shutdown=10, access_log=False, proxy_headers=False)
     listener = listening(port)
     print(f"Running on http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
     await uvicorn.Server(config).serve(sockets=[listener])

@@ -86,7 +86,8 @@ async def serving(framework: str, folder: Path) -> AsyncIterator[Service]:
                 await runner.setup()
                 await web.SockSite(runner, listener).start()
             else:
-                config = uvicorn.Config(fastapi_app.app, log_config=None, timeout_graceful_shutdown=1)
+                options: dict[str, Any] = {"log_config": None, "timeout_graceful_shutdown": 1, "proxy_headers": False}
+                config = uvicorn.Config(fastapi_app.app, **options)
                 server = uvicorn.Server(config)
                 stack.push_async_callback(stopped, server, asyncio.create_task(server.serve(sockets=[listener])))
             service.serves_at(listener.getsockname()[1])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from served import aiohttp_app, fastapi_app, table
 
 from examples import guard
+from neto_async.sandbox import faults
 
 FOREIGN = [
     {"Host": "evil.example"},
@@ -99,6 +101,91 @@ async def test_connections_over_the_bound_wait(service, monkeypatch):
     assert b"HTTP/1.1 200 OK\r\n" == await answer
     for _, connection in idle:
         connection.close()
+
+
+async def test_a_full_service_asks_once_a_second(monkeypatch):
+    """At the bound the loop looks once and then waits, with one line in the log, whatever its backlog."""
+    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 3600)
+    monkeypatch.setattr(guard, "MAX_CONNECTIONS", 0)
+    loop, refused, listener = asyncio.get_running_loop(), asyncio.Queue(), guard.listening(0)
+    loop.set_exception_handler(lambda loop, context: refused.put_nowait(context["exception"].strerror))
+    listener.setblocking(False)
+    server = await asyncio.start_server(lambda reader, writer: None, sock=listener, backlog=100)
+    _, writer = await asyncio.open_connection(*listener.getsockname())
+
+    assert "too many connections; further ones wait" == await refused.get()
+    assert refused.empty()
+    writer.close()
+    server.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"POST /nothing HTTP/1.1\r\n"])
+async def test_a_connection_without_a_request_makes_room(service, monkeypatch, sent):
+    """Where others wait it is closed after a time; one with a request under way stays, however long that takes."""
+    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.01)
+    monkeypatch.setattr(guard, "HEAD_SECONDS", 0)
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    reader, writer = await half_of_an_upload(service)
+    silent = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(5)]
+    for _, other in silent:
+        other.write(sent)
+    await service.http.get("/health")
+    monkeypatch.setattr(guard, "MAX_CONNECTIONS", 4)
+    last, other = await asyncio.open_connection("127.0.0.1", service.port)
+    other.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"HTTP/1.1 200 OK\r\n" == await last.readline()
+
+    writer.write(b"x" * 94)
+    assert b"HTTP/1.1 202 " == (await reader.readline())[:13]
+    for connection in (writer, other, *(other for _, other in silent)):
+        connection.close()
+
+
+async def test_streams_leave_connections_to_others(service, store, monkeypatch):
+    """So many watch an import at once; a further one is told to come later, and others are served."""
+    for app in (fastapi_app, aiohttp_app):
+        monkeypatch.setattr(app, "STREAMS", asyncio.Semaphore(1))
+    answered = asyncio.Event()
+    store.faults.next(faults.Late(until=answered))
+    job = (await service.upload("calls.csv", table(1))).json()["id"]
+    async with service.http.stream("GET", f"/imports/{job}/events") as watched:
+        assert 200 == watched.status_code
+        refused = await service.http.get(f"/imports/{job}/events")
+        assert (503, "10") == (refused.status_code, refused.headers["Retry-After"])
+        assert 200 == (await service.http.get(f"/imports/{job}")).status_code
+        answered.set()
+        await watched.aread()
+    assert "ended" == (await service.settled(job))["state"]
+
+
+async def test_a_sender_that_breaks_off_is_no_fault(service, caplog):
+    """An upload that ends before its stated length leaves nothing on the disk, and no traceback in the log."""
+    _, writer = await half_of_an_upload(service)
+    writer.close()
+    async with asyncio.timeout(30):
+        while list(service.folder.iterdir()):
+            await service.http.get("/health")
+    assert [] == [record for record in caplog.records if record.exc_info]
+
+
+async def half_of_an_upload(service):
+    """Begin an upload of 100 bytes, of which six come; the service waits for the others when this returns."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"POST /imports?name=a.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nNotes\n")
+    async with asyncio.timeout(30):
+        while not list(service.folder.glob("*.part")):
+            await service.http.get("/health")
+    return reader, writer
+
+
+async def test_a_peer_that_reads_nothing_is_let_go(service):
+    """Connections carry the system's limit on how long what was sent may lie there unread."""
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        pytest.skip("only Linux has it")
+    with guard.listening(0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert 60_000 == connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
 
 @pytest.mark.parametrize(
