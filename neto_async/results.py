@@ -263,7 +263,8 @@ class Statistics:
             waits.
         failing: Calls in a row that never left, such as to a store that can't be reached.
         paused_for: Seconds until the pause that the store or a failed connection asked for ends.
-        quota_used: Calls that count against the quota now.
+        quota_used: Calls that count against the quota now, those of all clients that share it.
+        quota_shared: True with a quota of the program's own, such as `RedisQuota`: all processes share it.
         halted: True while the store refuses the key.
         added, rejected, invalid, not_sent, unknown: Outcomes so far; the last four of updates and reads as well.
         updated: Logs that were changed.
@@ -281,6 +282,7 @@ class Statistics:
     failing: int = 0
     paused_for: float = 0.0
     quota_used: int = 0
+    quota_shared: bool = False
     halted: bool = False
     added: int = 0
     rejected: int = 0

@@ -57,7 +57,14 @@ MAX_LINKS = 128
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """Seconds, as the convention for ``http.client.request.duration`` advises."""
 
-OUTCOMES = {"Added": "added", "Rejected": "rejected", "Invalid": "invalid", "NotSent": "not_sent", "Unknown": "unknown"}
+OUTCOMES = {
+    "Added": "added",
+    "Updated": "updated",
+    "Rejected": "rejected",
+    "Invalid": "invalid",
+    "NotSent": "not_sent",
+    "Unknown": "unknown",
+}
 """The outcomes' names in `Statistics.unawaited`, and as its attributes."""
 
 WAITING_ON = ("slot", "quota", "quota server", "pause", "probe")
@@ -254,11 +261,15 @@ def _unawaited(now: Statistics) -> Values:
 
 
 def _waiting(now: Statistics) -> Values:
-    return [({"neto.lane": "single"}, now.waiting_single), ({"neto.lane": "import"}, now.waiting_import)]
+    return [({"neto.lane": lane}, getattr(now, f"waiting_{lane}")) for lane in ("single", "import", "update", "read")]
 
 
 def _waiting_on(now: Statistics) -> Values:
     return [({"neto.waiting_on": what}, int(now.waiting_on == what)) for what in WAITING_ON]
+
+
+def _quota_used(now: Statistics) -> Values:
+    return [({"neto.quota.scope": "account" if now.quota_shared else "process"}, now.quota_used)]
 
 
 def _one(name: str) -> Callable[[Statistics], Values]:
@@ -277,11 +288,12 @@ COUNTERS = (
 SUMS = (
     _Measure("http.client.active_requests", "{request}", "Number of active HTTP requests.", _one("in_flight")),
     _Measure("neto.client.waiting", "{record}", "Records that wait to be sent.", _waiting),
-    _Measure("neto.client.quota.used", "{call}", "Calls that count against the quota.", _one("quota_used")),
     _Measure("neto.client.waiting_on", "{client}", "Clients with records that wait, by what for.", _waiting_on),
     _Measure("neto.client.halted", "{client}", "Clients whose key the store refuses.", _halted),
 )
 GAUGES = (
+    # No sum: clients that share a quota all give the same number.
+    _Measure("neto.client.quota.used", "{call}", "Calls that count against the quota.", _quota_used, max),
     _Measure("neto.client.paused_for", "s", "Time until calls may go again.", _one("paused_for"), max),
     _Measure("neto.client.failing", "{call}", "Calls in a row that never left.", _one("failing"), max),
 )

@@ -32,7 +32,7 @@ from neto_async.sending.lanes import ImportLane, Lane, SingleLane, UpdateLane
 from neto_async.sending.observing import CallObserver, logger
 from neto_async.sending.quota import QUOTA_SERVER, Quota, quota_for
 from neto_async.sending.records import AwaitedRecord, BatchPart, PendingRecord, Sendable
-from neto_async.sending.safe_quota import safe
+from neto_async.sending.safe_quota import SafeQuota, safe
 from neto_async.sending.settling import Settling, Unawaited
 from neto_async.sending.sizes import Sizes
 from neto_async.sending.stopping import CLOSED, KEY_REFUSED, NO_QUOTA, Stop
@@ -255,6 +255,7 @@ class Engine:
             failing=self._backpressure.failures,
             paused_for=max(0.0, self._backpressure.paused_until - self.clock.monotonic()),
             quota_used=self.quota.used,
+            quota_shared=isinstance(self.quota, SafeQuota),
             halted=self._backpressure.halted,
             added=counts["Added"],
             rejected=counts["Rejected"],

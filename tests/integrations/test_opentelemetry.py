@@ -404,7 +404,7 @@ async def test_what_waits_and_what_for_are_metrics(store, connect, telemetry):
     assert {"": 1} == telemetry.values("http.client.active_requests")
     assert {"single": 3, "import": 2} == telemetry.values("neto.client.waiting")
     assert {"slot": 1} == telemetry.values("neto.client.waiting_on")
-    assert {"": 1} == telemetry.values("neto.client.quota.used")
+    assert {"process": 1} == telemetry.values("neto.client.quota.used")
     release.set()
     await asyncio.gather(first, *rest, bulk)
     assert {} == telemetry.values("http.client.active_requests")
@@ -450,6 +450,16 @@ async def test_clients_of_one_store_are_added_up(store, connect, telemetry, capl
 
     assert {"added": 3} == telemetry.values("neto.client.outcomes")
     assert [] == [record for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
+async def test_the_quota_of_a_process_is_counted_once(store, connect, telemetry):
+    """Clients that share their process's quota all see the calls of all: that number is shown, and no sum of it."""
+    for _ in range(2):
+        neto = await connect(store, requests_per_minute=400)
+        telemetry.watch(neto)
+        await neto.add_customer_log(log())
+
+    assert {"process": 2} == telemetry.values("neto.client.quota.used")
 
 
 @pytest.mark.parametrize(
