@@ -271,6 +271,7 @@ class CallEnds:
     def _try_again(self, call: Call, wait: float, stop: Stop) -> None:
         """Put back what was certainly not saved, unless its time is over by then."""
         part = call.part
+        part.with_new_key = False  # the one that it goes with may have expired by then
         part.spent += max(wait, 0.0)
         if part.spent > call.lane.limits.give_up_after:
             self._not_sent_and_stop(call, stop)

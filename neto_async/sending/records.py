@@ -103,7 +103,7 @@ class BatchPart:
         records: At least one.
         batch: The batch that it is a part of.
         spent: Seconds of its attempts so far and of the waits between them, those for slot and quota left out.
-        with_new_key: True once it was put back to go with another key, since the store had refused one.
+        with_new_key: True where its last call was refused for its key, and it was put back to go with another one.
     """
 
     records: list[PendingRecord]

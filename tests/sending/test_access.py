@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from scripted import Network, answers, client, saves
+from scripted import Network, answers, client, never_leaves, saves
 from virtual import run
 
 from neto_async import (
@@ -203,6 +203,22 @@ def test_a_refused_batch_counts_as_no_refusal_of_its_records():
 
     outcome = run(work)
     assert [401, 200] == [attempt.status for attempt in outcome.attempts]
+    assert 1 == len(network.ledger)
+
+
+@pytest.mark.parametrize("between", [answers(429), never_leaves])
+def test_a_key_may_expire_again_during_a_pause(between):
+    """A record whose key was refused, and that was held up then, gets another key once more."""
+    network = Network(always=saves)
+    network.script += [refuses(), between, refuses()]
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            added = await neto.add_customer_log({"Notes": "x"})
+            return added, neto.statistics().halted
+
+    outcome, halted = run(work)
+    assert (4, False) == (len(outcome.attempts), halted)
     assert 1 == len(network.ledger)
 
 
