@@ -14,8 +14,9 @@ A worker fetches the files of an import into a folder of its own, and keeps the 
 If it is killed, the next one writes them anew from the journal; they lack the reasons that the store had given it.
 
 From the environment, the same for all processes: IMPORTS_DATABASE, how to connect, as libpq reads it; QUOTA_REDIS, the
-URL of the quota's server; REQUESTS_PER_MINUTE, of all processes; SETTLE_AFTER; the store, as for the service. With
-SANDBOX=1 the store is one: plain HTTP will do, and nobody waits two minutes for a new quota, but ten seconds.
+URL of the quota's server; REQUESTS_PER_MINUTE, of all processes; SETTLE_AFTER; the store, as for the service. SANDBOX
+is the address of a sandbox: if it is the store's, plain HTTP will do, and a new quota waits for ten seconds instead of
+two minutes.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ __all__ = ["DeployedImports", "app", "make_tables", "open_client", "opened"]
 DATABASE = os.environ.get("IMPORTS_DATABASE", "")
 REDIS = os.environ.get("QUOTA_REDIS", "redis://localhost:6379/0")
 REQUESTS_PER_MINUTE = int(os.environ.get("REQUESTS_PER_MINUTE", "400"))
-SANDBOX = bool(os.environ.get("SANDBOX"))
+SANDBOX = os.environ.get("SANDBOX") == os.environ.get("NETO_STORE_URL", "")
 SETTLE_AFTER = float(os.environ.get("SETTLE_AFTER", "0" if SANDBOX else "600"))
 
 WINDOW = 2

@@ -33,6 +33,11 @@ WORKER = (
 )
 """The programs of the service, as in compose.yaml."""
 
+REDIS = ("redis-server", "--save", "")
+
+COPIES = 2
+"""How many web processes, and workers."""
+
 READY = "Running on "
 """What a web process prints before its address."""
 
@@ -55,14 +60,14 @@ class Deployment:
     """
 
     folder: Path
-    environment: dict[str, str]
+    environment: dict[str, str] = field(factory=dict)
     processes: dict[str, Process] = field(factory=dict)
     addresses: list[str] = field(factory=list)
     said: list[str] = field(factory=list)
     _readers: list[asyncio.Task[None]] = field(factory=list)
 
-    async def start_servers(self) -> None:
-        """Start PostgreSQL and Redis, and wait until they answer."""
+    async def start_servers(self) -> tuple[str, str]:
+        """Start PostgreSQL and Redis, wait until they answer, and say how to connect."""
         postgres, redis = free_port(), free_port()
         data = self.folder / "postgres"
         await self._run(*server("initdb"), "-D", data, "-U", "service", "-A", "trust", "--no-sync", "-E", "UTF8")
@@ -70,19 +75,18 @@ class Deployment:
             *(*server("postgres"), "-D", data, "-p", postgres, "-k", data, "-c", "listen_addresses=127.0.0.1")
         )
         self.processes["Redis"] = await self._process(
-            *(program("redis-server"), "--port", redis, "--bind", "127.0.0.1", "--dir", self.folder, "--save", "")
+            *(program(REDIS[0]), *REDIS[1:], "--port", redis, "--bind", "127.0.0.1", "--dir", self.folder)
         )
         for port in (postgres, redis):
             await answered(port)
-        self.environment["IMPORTS_DATABASE"] = f"host=127.0.0.1 port={postgres} user=service dbname=postgres"
-        self.environment["QUOTA_REDIS"] = f"redis://127.0.0.1:{redis}/0"
+        return f"host=127.0.0.1 port={postgres} user=service dbname=postgres", f"redis://127.0.0.1:{redis}/0"
 
     async def start_service(self) -> None:
         """Make the tables, and start the web processes and workers."""
         await self._run(sys.executable, *TABLES[1:])
-        for number in (1, 2):
+        for number in range(1, COPIES + 1):
             await self.start_worker(f"worker {number}")
-        for number in (1, 2):
+        for number in range(1, COPIES + 1):
             process = await self._process(sys.executable, *WEB[1:], output=PIPE)
             self.processes[f"web {number}"] = process
             serving: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -112,8 +116,14 @@ class Deployment:
             raise RuntimeError(said.decode())
 
     async def _process(self, *command: object, output: int = DEVNULL) -> Process:
+        # In groups of their own: Ctrl-C is for this process, which ends them one after the other.
         return await asyncio.create_subprocess_exec(
-            *map(str, command), env=os.environ | self.environment, stdin=DEVNULL, stdout=output, stderr=STDOUT
+            *map(str, command),
+            env=os.environ | self.environment,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=STDOUT,
+            process_group=0,
         )
 
     async def _read(self, process: Process, serving: asyncio.Future[str] | None = None) -> None:
@@ -138,21 +148,27 @@ async def deployment(store: NetoSandbox) -> AsyncIterator[Deployment]:
     with tempfile.TemporaryDirectory(prefix="deployment", dir="/tmp", ignore_cleanup_errors=True) as name:
         if os.geteuid() == 0:
             shutil.chown(name, "postgres", "postgres")
-        environment = {
-            "NETO_STORE_URL": store.url,
-            "NETO_USERNAME": store.username or "",
-            "NETO_API_KEY": store.api_key,
-            "REQUESTS_PER_MINUTE": "400",
-            "SANDBOX": "1",
-            "PORT": "0",
-        }
-        running = Deployment(Path(name), environment)
+        running = Deployment(Path(name))
         try:
-            await running.start_servers()
+            running.environment = environment_of(store, *await running.start_servers())
             await running.start_service()
             yield running
         finally:
             await running.aclose()
+
+
+def environment_of(store: NetoSandbox, database: str, redis: str) -> dict[str, str]:
+    """Give the variables of the service's programs."""
+    return {
+        "NETO_STORE_URL": store.url,
+        "NETO_USERNAME": store.username or "",
+        "NETO_API_KEY": store.api_key,
+        "SANDBOX": store.url,
+        "REQUESTS_PER_MINUTE": "400",
+        "IMPORTS_DATABASE": database,
+        "QUOTA_REDIS": redis,
+        "PORT": "0",
+    }
 
 
 def program(name: str) -> str:
