@@ -32,17 +32,17 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from itertools import accumulate
 from typing import Any, LiteralString
 
 from neto_async.credentials import Secret, SecretValue
 from neto_async.errors import ConfigurationError, JournalError, JournalInUseError
 from neto_async.journals import postgres_tables as tables
-from neto_async.journals.events import Event, Head, JournalSummary, OpenCalls, began, ended, finished, marked, settled
+from neto_async.journals.chained import ChainedJournal
+from neto_async.journals.events import Event, Head, JournalSummary, OpenCalls, began, ended
 from neto_async.journals.postgres_tables import (
     SCHEMA,
     CannotConnectError,
@@ -54,7 +54,7 @@ from neto_async.journals.postgres_tables import (
     psycopg,
     said_by,
 )
-from neto_async.journals.protocol import End, Journal, JournalCall, JournalEvent, Known, fold
+from neto_async.journals.protocol import JournalCall, Known, fold
 from neto_async.sending.clock import boot_time
 
 __all__ = ["ListedJournal", "PostgresJournal", "create_tables", "list_journals", "prune_journals"]
@@ -72,7 +72,7 @@ ATTEMPTS = 5
 """Times that a write is tried whose connection was lost, or whose place another process's end had taken."""
 
 
-class PostgresJournal(Journal):
+class PostgresJournal(ChainedJournal):
     """
     A journal in a PostgreSQL database.
 
@@ -100,6 +100,7 @@ class PostgresJournal(Journal):
         now: Callable[[], datetime] | None = None,
     ) -> None:
         self._conninfo = conninfo = Secret(conninfo)  # no variable holds the password
+        super().__init__(now or self._now_at_the_server)
         if not name or "\0" in name:
             raise ConfigurationError("a journal needs a name")
         if not lease >= 1:
@@ -108,34 +109,20 @@ class PostgresJournal(Journal):
         self._schema = schema
         self._lease = timedelta(seconds=lease)
         self._accept_timeline = accept_timeline
-        self.now: Callable[[], datetime] = now or self._now_at_the_server
+        self.now: Callable[[], datetime] = self._now
         # `boot_time`, and the server's time of day soon after it; known once it is open.
         self._seen_at = 0.0, datetime.fromtimestamp(0, timezone.utc)
-        self._claimed = threading.Lock()  # held while one of the threads of this process has it open, or opens it
         self._lock = threading.RLock()  # of all below: the run's writer and the thread that renews share them
         self._database: Database | None = None
         self._closing = threading.Event()
         self._renewer: threading.Thread | None = None
-        self._calls = OpenCalls()
-        self._identity = ""
-        self._salt = b""
         self._id = 0
         self._epoch = 0
         self._timeline = 0
-        self._head = Head(0, b"")
-        self._over = True  # nothing was written since the moment at which a run ended
         self._lease_end = 0.0  # in `boot_time`'s seconds; no call leaves later
 
     def __repr__(self) -> str:
         return f"PostgresJournal({self._name!r})"
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def salt(self) -> bytes:
-        return self._salt
 
     def open(self, store: str) -> None:
         """
@@ -164,36 +151,9 @@ class PostgresJournal(Journal):
     def known(self) -> Iterator[Known]:
         return fold(tables.past_of(self._read, self._id, self._head.sequence))
 
-    def write(self, entries: Sequence[JournalEvent]) -> None:
-        """
-        Write all of these, or none; when it returns they are committed.
-
-        Ends alone are accepted after another process has taken over too.
-
-        Raises:
-            JournalError: They could not be written, or nobody knows whether they were.
-        """
-        late = all(isinstance(entry, End) for entry in entries)
-        before = self._append(partial(self._calls.events, entries), late=late)
-        self._over = False
-        self._calls.written(entries, before)
-
-    def finish(self, rows: int) -> None:
-        self._append(lambda _: finished(rows, self.now()))
-        self._over = True
-
     def marker(self) -> str | None:
         """Give the form of its rows' marker, empty for none; None where no run that began a call has noted it."""
         return tables.marker_in(self._read, self._id)
-
-    def note_marker(self, form: str) -> None:
-        """
-        Note the form of the marker of this run's rows, empty for none.
-
-        Raises:
-            JournalError: It could not be written, or nobody knows whether it was.
-        """
-        self._append(lambda _: [marked(form)])
 
     def calls(self) -> Iterator[JournalCall]:
         """
@@ -203,18 +163,6 @@ class PostgresJournal(Journal):
         no body of an earlier process begins to leave after the moment at which the next one began.
         """
         return tables.calls_of_journal(self._read, self._id, self._head.sequence)
-
-    def settle(self, rows: Sequence[Known]) -> None:
-        """
-        Write what was proven of rows, added or absent; when it returns it is committed.
-
-        With no rows, just after opening, it notes that the journal was opened only to settle, which is no run.
-
-        Raises:
-            JournalError: It could not be written, or nobody knows whether it was; or a row has another state.
-        """
-        self._append(partial(settled, rows))
-        self._over = False
 
     def may_leave(self) -> bool:
         """Say whether a call may leave now: its intent counts while the lease lasts. Never waits."""
@@ -454,11 +402,6 @@ class PostgresJournal(Journal):
             raise JournalError(f"the journal {self._name} can't be read: {said_by(error)}") from None
 
     def _append(self, events_after: Callable[[int], list[Event]], *, late: bool = False) -> int:
-        """
-        Write events, which are made from the number of the event before them, and give that number.
-
-        Where ``late``, they are written even if another process has taken over.
-        """
         try:
             with self._lock:
                 for _ in range(ATTEMPTS):

@@ -18,7 +18,6 @@ import secrets
 import sqlite3
 import stat
 import struct
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,24 +25,21 @@ from datetime import datetime
 from pathlib import Path
 
 from neto_async.errors import ConfigurationError, JournalError, JournalInUseError
+from neto_async.journals.chained import ChainedJournal
 from neto_async.journals.events import (
     CALLS_AT_ONCE,
     Event,
     Head,
     JournalSummary,
     Kind,
-    OpenCalls,
     began,
     calls_of,
     ended,
-    finished,
     known_of,
-    marked,
-    settled,
     summed_up,
     utcnow,
 )
-from neto_async.journals.protocol import Journal, JournalCall, JournalEvent, Known, PastCall, fold
+from neto_async.journals.protocol import JournalCall, Known, PastCall, fold
 
 __all__ = ["JournalSummary", "SqliteJournal"]
 
@@ -104,7 +100,7 @@ _MADE: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
 """All journals of this process: which of them hold a file says whether it is this process that uses it."""
 
 
-class SqliteJournal(Journal):
+class SqliteJournal(ChainedJournal):
     """
     A journal in a file.
 
@@ -114,28 +110,14 @@ class SqliteJournal(Journal):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, now: Callable[[], datetime] = utcnow) -> None:
+        super().__init__(now)
         self._path = Path(path)
-        self._now = now
-        self._claimed = threading.Lock()  # held while one of the threads of this process has it open, or opens it
         self._connection: sqlite3.Connection | None = None
         _MADE.add(self)
         self._file: tuple[int, int] = (0, 0)  # device and inode of what was opened
-        self._calls = OpenCalls()
-        self._identity = ""
-        self._salt = b""
-        self._head = Head(0, b"")
-        self._over = True  # nothing was written since the moment at which a run ended
 
     def __repr__(self) -> str:
         return f"SqliteJournal({str(self._path)!r})"
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def salt(self) -> bytes:
-        return self._salt
 
     def open(self, store: str) -> None:
         """
@@ -160,51 +142,14 @@ class SqliteJournal(Journal):
     def known(self) -> Iterator[Known]:
         return fold(self._past(self._head.sequence))
 
-    def write(self, entries: Sequence[JournalEvent]) -> None:
-        before = self._head.sequence
-        events = self._calls.events(entries, before)
-        with self._failing():
-            self._append(events)
-        self._over = False
-        self._calls.written(entries, before)
-
-    def finish(self, rows: int) -> None:
-        with self._failing():
-            self._append(finished(rows, self._now()))
-        self._over = True
-
     def marker(self) -> str | None:
         """Give the form of its rows' marker, empty for none; None where no run that began a call has noted it."""
         noted = self._open.execute(_MARKER, _KINDS).fetchone()
         return None if noted is None else noted[0].decode()
 
-    def note_marker(self, form: str) -> None:
-        """
-        Note the form of the marker of this run's rows, empty for none.
-
-        Raises:
-            JournalError: It could not be written.
-        """
-        with self._failing():
-            self._append([marked(form)])
-
     def calls(self) -> Iterator[JournalCall]:
         """List all calls, in the order of their intents, without what is written meanwhile."""
         return self._listed(self._head.sequence)
-
-    def settle(self, rows: Sequence[Known]) -> None:
-        """
-        Write what was proven of rows, added or absent; when it returns it is on disk to stay.
-
-        With no rows, just after opening, it notes that the file was opened only to settle, which is no run.
-
-        Raises:
-            JournalError: It could not be written, and nothing of it was; or a row has another state.
-        """
-        events = settled(rows, self._head.sequence)
-        with self._failing():
-            self._append(events)
-        self._over = False
 
     def summary(self) -> JournalSummary:
         """
@@ -261,7 +206,7 @@ class SqliteJournal(Journal):
             # If it can't be written, the moment of the next opening is used.
             with suppress(sqlite3.Error, JournalError):
                 self._check_there()
-                self._append([ended(self._now())])
+                self._insert([ended(self._now())])
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -309,7 +254,7 @@ class SqliteJournal(Journal):
                 f"{self._name} is the journal of an import into {known}, not {store}; name another journal"
             )
         # Also tries whether the file can be written, before anything is sent.
-        self._append([began(self._now())])
+        self._insert([began(self._now())])
         self._over = False
 
     def _connect(self, *, create: bool) -> None:
@@ -450,7 +395,16 @@ class SqliteJournal(Journal):
             marker=self.marker(),
         )
 
-    def _append(self, events: Sequence[Event]) -> None:
+    def _append(self, events_after: Callable[[int], list[Event]], *, late: bool = False) -> int:  # noqa: ARG002
+        before = self._head.sequence
+        events = events_after(before)
+        try:
+            self._insert(events)
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal {self._name} can't be written: {error}") from None
+        return before
+
+    def _insert(self, events: Sequence[Event]) -> None:
         head = self._head
         values: list[object] = []
         for event in events:
@@ -483,10 +437,3 @@ class SqliteJournal(Journal):
             status = None
         if status is None or (status.st_dev, status.st_ino) != self._file:
             raise JournalError(f"the journal {self._name} was moved or deleted while it was in use")
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise JournalError(f"the journal {self._name} can't be written: {error}") from None

@@ -357,8 +357,8 @@ def test_a_journal_without_moments(make: Any, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patched:
         for module in ("sqlite", "postgres"):
             patched.setattr(f"neto_async.journals.{module}.began", lambda _: Event(Kind.BEGAN))
-            finished = Event(Kind.FINISHED, body=b"\3" + bytes(7))
-            patched.setattr(f"neto_async.journals.{module}.finished", lambda *_, finished=finished: [finished])
+        finished = Event(Kind.FINISHED, body=b"\3" + bytes(7))
+        patched.setattr("neto_async.journals.chained.finished", lambda *_: [finished])
         journal = opened(make)
         journal.write([intent(1, 0)])
         journal.write([end(1, ADDED)])

@@ -309,7 +309,7 @@ def test_a_full_disk_at_opening(path: Path, monkeypatch: pytest.MonkeyPatch):
         error.sqlite_errorname = "SQLITE_FULL"
         raise error
 
-    monkeypatch.setattr(SqliteJournal, "_append", full)
+    monkeypatch.setattr(SqliteJournal, "_insert", full)
     with pytest.raises(ConfigurationError, match="can't be used: database or disk is full"):
         opened(path)
 
