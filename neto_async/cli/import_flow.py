@@ -225,15 +225,15 @@ def _dry_run(plan: Plan, planned: Path | None, options: ImportOptions, screen: S
         if refused:
             screen.say(f"The import would be refused: {refused}.")
         elif plan.doubts:
-            screen.say("An import that nobody watches would be refused, because of the doubts.")
+            screen.say("An unattended import would be refused because of the doubts.")
     return code
 
 
 def _refusal(plan: Plan, options: ImportOptions, screen: Screen) -> str | None:
-    """Say why an import is refused that nobody watches."""
+    """Explain why an unattended import is refused."""
     if not plan.doubts or (options.watched and screen.at_a_terminal):
         return None
-    return f"nothing is sent that is most likely wrong while nobody watches: {'; '.join(plan.doubts)}"
+    return f"an unattended import sends nothing that is most likely wrong: {'; '.join(plan.doubts)}"
 
 
 async def _send(

@@ -80,7 +80,7 @@ class Call:
     sent_at: datetime
     place: Any
     timer: Deadline | None = None  # abandons the call; set when the transport is given it
-    abandoned: bool = False  # the timer did so
+    abandoned: bool = False
     ended: bool = False  # its task is at its end
     verdict: Verdict | None = None  # on an answer so long that it was judged in a thread
     observer: SafeObserver | None = None  # who was notified of its beginning, and will be of its end

@@ -198,7 +198,7 @@ class SingleLane(Lane):
         return [(add, stop) for add, stop in judged if stop is not None]
 
     def settle(self, records: Sequence[PendingRecord], outcomes: Sequence[Any]) -> None:
-        add: Any  # a single lane holds what callers wait for
+        add: Any  # a single lane holds awaited records alone
         for add, outcome in zip(records, outcomes, strict=True):
             if not add.waiter.done():
                 add.waiter.set_result(outcome)

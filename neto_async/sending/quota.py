@@ -275,7 +275,7 @@ They stay after the last client, whose places come free later.
 
 
 def quota_for(requests_per_minute: float | None, *, store_url: str | None = None) -> Quota:
-    """Make the quota of a client; the clients of one store in this process share their calls, those of None none."""
+    """Make the quota of a client. Clients of one ``store_url`` share their calls in this process; None shares none."""
     if requests_per_minute is None:
         return Unlimited()
     if store_url is None:

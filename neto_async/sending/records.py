@@ -62,7 +62,7 @@ class AwaitedRecord(PendingRecord):
     doubt: Unknown | None = field(default=None, repr=False)
 
     def in_all(self, outcome: Any) -> Any:
-        """Say what became of it in all its calls: what an earlier one may have done, no later refusal takes back."""
+        """Say what became of it in all its calls: no later refusal undoes what an earlier one may have done."""
         return outcome if self.doubt is None or isinstance(outcome, Updated) else self.doubt
 
 

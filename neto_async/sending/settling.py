@@ -23,7 +23,7 @@ __all__ = ["Settling", "Unawaited"]
 
 
 class Unawaited:
-    """Outcomes that no caller will see: counted, logged without their contents, and passed on to who asked for it."""
+    """Outcomes that no caller will see: counted, logged without their contents, and passed on if that is asked for."""
 
     def __init__(self, pass_on: Callable[[Outcome], object] | None) -> None:
         self._pass_on = pass_on

@@ -91,7 +91,7 @@ async def test_a_doubt_stops_an_unattended_command(run: Any, store: NetoSandbox,
 
     assert (1, 1, 0) == (dry.code, stopped.code, answered.code)
     assert "--empty 'NULL'" in stopped.err
-    assert dry.out.splitlines()[-1].startswith("The import would be refused: nothing is sent that is most likely wrong")
+    assert dry.out.splitlines()[-1].startswith("The import would be refused: an unattended import")
     assert [(None, "a")] == [(log.username, log.notes) for log in store.logs]
 
 
