@@ -44,7 +44,7 @@ class BlockingNetoClient:
     Add customer logs from any thread, without an event loop. Make one for a process, and share it.
 
     A call blocks its thread until the outcome of its records is known. ``with`` closes the client, and so does the end
-    of the process. A process that was forked starts anew; what was under way stays with its parent.
+    of the process. A forked process starts with a new client; calls under way stay with its parent.
 
     Args:
         make: Makes the client, at the first call in each process: ``BlockingNetoClient(lambda: AsyncNetoClient(…))``.

@@ -1,7 +1,7 @@
 """
 Parameters of the client's methods: their types, and checks of them.
 
-May import: what the client may, and neither the client nor importing.
+May import: what the client may, except importing.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def show_all(database: DatabaseUrl, *, as_json: bool) -> None:
 
 
 def holder_of(place: JournalPlace) -> str | None:
-    """Say which process is using a journal in a database; None where none is, and of a file."""
+    """Say which process is using a journal in a database; None if none is, or if the journal is a file."""
     if not isinstance(place, DatabaseUrl):
         return None
     return next((journal.holder for journal in _listed(place) if journal.name == place.name), None)

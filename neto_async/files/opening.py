@@ -70,7 +70,7 @@ _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 @frozen(kw_only=True)
 class RowFile:
     """
-    A file of rows; iterating it reads it from the start. Iterations don't disturb one another, in threads neither.
+    A file of rows; iterating it reads it from the start. Iterations don't disturb one another, even in several threads.
 
     Attributes:
         name: What texts call it.

@@ -97,7 +97,7 @@ class WriteAheadLog(WriteAhead):
         return form
 
     async def known(self) -> list[Known]:
-        """Give the next rows that earlier runs have settled, by ascending position; none where there are no more."""
+        """Give the next rows that earlier runs have settled, by ascending position; an empty list at the end."""
         return await self._do(lambda writer: writer.known())
 
     async def close(self, *, rows: int | None) -> None:

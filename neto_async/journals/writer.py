@@ -136,7 +136,7 @@ class JournalWriter:
         return marker
 
     def known(self) -> list[Known]:
-        """Give the next rows that earlier runs have settled, by ascending position; none where there are no more."""
+        """Give the next rows that earlier runs have settled, by ascending position; an empty list at the end."""
         return list(itertools.islice(self._known, READ_AT_ONCE))
 
     def close(self, rows: int | None) -> None:

@@ -292,7 +292,7 @@ class EmptyBody(Fault):
 
 @frozen
 class Oversized(Fault):
-    """Answer as usual, and fill the body with blanks, which neither format minds, to a size in bytes."""
+    """Answer as usual, and pad the body with blanks, which both formats ignore, to a size in bytes."""
 
     size: int = 20_000_000
     saves: bool = _saves(default=True)

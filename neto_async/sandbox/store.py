@@ -303,7 +303,7 @@ class NetoSandbox:
         return await fault.play(exchange)
 
     async def _body(self, number: int, http: web.BaseRequest) -> bytes | None:
-        """Read a body; None for one over the limit, of which `_READ_ON` bytes more are read and not kept."""
+        """Read a body; None for one over the limit, of which `_READ_ON` more bytes are read and dropped."""
         ask_for_body(http)
         pieces, size = [], 0
         async for piece in http.content.iter_any():

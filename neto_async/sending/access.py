@@ -21,7 +21,7 @@ __all__ = ["Access", "NoKeyError"]
 
 
 class NoKeyError(Exception):
-    """No key could be had; ``failure`` is what a call that needs one ends with."""
+    """No key was available; ``failure`` is what a call that needs one ends with."""
 
     def __init__(self, name: str, kind: str) -> None:
         super().__init__(kind)

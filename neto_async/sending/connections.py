@@ -45,7 +45,7 @@ class Connections:
 
 
 def _ended(descriptors: Iterable[int]) -> set[int]:
-    """Say which of some sockets the other side has ended: by one look at all of them, as each call has to look."""
+    """Say which sockets the other side has ended, by polling them all at once, since each call does so."""
     if not hasattr(select, "poll"):
         return set()  # Windows has no way to ask without reading
     looking = select.poll()

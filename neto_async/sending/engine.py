@@ -167,7 +167,7 @@ class Engine:
             self._ends.stop_if_pause_outlasts(lane)
 
     def detach(self, lane: ImportLane) -> None:
-        """Serve a run no more."""
+        """Stop serving a run."""
         self._turns.leave(lane)
 
     def offer(self, lane: ImportLane, pending: PendingRecord) -> None:

@@ -81,7 +81,7 @@ class Failure:
         status: The HTTP status, where one had arrived.
         kind: What happened, in words, such as "connection refused"; None where it has none.
         permanent: True where waiting can't help: a certificate that is not trusted, a host that is not found.
-        no_key: True where the key that it was to go with could not be had.
+        no_key: True where no key for it was available.
     """
 
     name: str

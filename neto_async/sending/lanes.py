@@ -143,7 +143,7 @@ class SingleLane(Lane):
         return len(self.records())
 
     def records(self) -> list[AwaitedRecord]:
-        """List those that wait; what was withdrawn, or has run out of time, waits no more."""
+        """List waiting records, without those that were withdrawn or have run out of time."""
         in_parts = (add for part in tuple(self._parts) for add in _adds(part))
         return [add for add in (*in_parts, *self._queue) if not add.waiter.done()]
 

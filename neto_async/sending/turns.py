@@ -37,7 +37,7 @@ class Turns:
         self._others.append(lane)
 
     def leave(self, lane: ImportLane) -> None:
-        """Serve a run no more."""
+        """Stop serving a run."""
         with suppress(ValueError):  # a run that is finished has left before its block is left
             self.runs.remove(lane)
             self._others.remove(lane)
@@ -66,5 +66,5 @@ class Turns:
             self._others.remove(lane)
             self._others.append(lane)
         elif self._owed < ADDS_TO_ANOTHER or any(other.ready() for other in self._others):
-            # Where no other waits, the next one to come has the first turn, and no more.
+            # If no other waits, the next one to come has one turn first.
             self._owed += 1

@@ -218,8 +218,8 @@ _json = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_numbe
 
 
 def _read_xml(text: str, action: str) -> dict[str, Any]:
-    # Stripped, since a declaration is only one at the very start. Encoded anew, and said so to the parser: what the
-    # declaration says of the bytes that came no longer holds.
+    # Stripped, because a declaration counts only at the very start. Encoded again, with the encoding given to the
+    # parser: the declaration describes the bytes that came.
     text = text.lstrip(" \t\r\n")
     document = text.encode()
     try:
