@@ -353,7 +353,8 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     multiple=True,
     callback=_found,
     metavar="ROW=LOGID",
-    help="You saw the row in the store, under this id. May be repeated.",
+    help="You saw the row in the store, under this id. Rows count from 1, as neto_row in the reports does. May be "
+    "repeated.",
 )
 @option(
     MAIN,

@@ -21,13 +21,14 @@ from neto_async.cli.screen import Screen, counted, edited
 from neto_async.client import AsyncNetoClient
 from neto_async.errors import ConfigurationError, NetoError
 from neto_async.files.opening import RowFile
-from neto_async.importing.items import read_item
+from neto_async.files.rows import Row
 from neto_async.importing.plan import LogSource, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.resuming import outcomes_so_far
 from neto_async.journals.marking import agreed
 from neto_async.journals.protocol import READ_AT_ONCE
 from neto_async.mapping.columns import ColumnMapping
+from neto_async.models import CustomerLog
 from neto_async.reconciling.evidence import Missing
 from neto_async.reconciling.from_journal import as_seen, doubts_of
 from neto_async.results import ReconcileReport
@@ -108,21 +109,25 @@ def _read_back_now(client: dict[str, Any], source: LogSource, options: SettleOpt
         return STOPPED
 
 
-async def _look_for(client: dict[str, Any], source: LogSource, found: Mapping[int, int], screen: Screen) -> None:
+def _at(row: int, where: Row, source: LogSource) -> str:
+    """Name a row by its number, and the line that it begins on; in a document all may be in one line."""
+    return f"row {row:,}" if source.file.format == "json" else f"row {row:,} (line {where.line:,})"
+
+
+async def _look_for(
+    client: dict[str, Any], rows: Mapping[int, tuple[CustomerLog, str]], found: Mapping[int, int], screen: Screen
+) -> None:
     """
     Check that the logs that a person saw belong to the customers of their rows; say so where that can't be checked.
 
     Raises:
         ConfigurationError: The customer has no such log.
     """
-    names = {
-        row: (log.username or "").strip()
-        for row, (log, *_) in enumerate(map(read_item, source if found else ()), 1)
-        if row in found and log is not None
-    }
     read: dict[str, set[int] | str] = {"": "the row has no user name"}
     async with AsyncNetoClient(**client, give_up_after=PATIENCE) as neto:
-        for row, name in names.items():
+        for row, log_id in found.items():
+            log, at = rows[row]
+            name = (log.username or "").strip()
             if name not in read:
                 try:
                     read[name] = {log.log_id async for log in neto.customer_logs(name)}
@@ -130,11 +135,11 @@ async def _look_for(client: dict[str, Any], source: LogSource, found: Mapping[in
                     read[name] = str(error)
             logs = read[name]
             if isinstance(logs, str):
-                screen.say(f"Log {found[row]} is taken to be row {row:,} as you say; it can't be read back: {logs}.")
-            elif found[row] not in logs:
+                screen.say(f"Log {log_id} is taken to be {at} as you say; it can't be read back: {logs}.")
+            elif log_id not in logs:
                 raise ConfigurationError(
-                    f"log {found[row]} can't be row {row:,}: the store has {counted(len(logs), 'log')} of the row's "
-                    "customer, and not this one; nothing was noted"
+                    f"log {log_id} can't be {at}: the store has {counted(len(logs), 'log')} of the row's customer, and "
+                    "not this one; nothing was noted"
                 )
 
 
@@ -145,7 +150,13 @@ def _note(client: dict[str, Any], source: LogSource, settings: Settings, options
         journal.settle(())
         found = {row - 1: log_id for row, log_id in options.found.items()}
         seen = as_seen(journal, source, found, {row - 1 for row in options.absent}, zone=settings.wire_timezone)
-        asyncio.run(_look_for(client, source, options.found, screen))
+        chosen = options.found.keys() | options.absent
+        rows = {
+            row: (log, _at(row, where, source))
+            for row, (log, where) in enumerate(source, 1)
+            if row in chosen and isinstance(log, CustomerLog)
+        }
+        asyncio.run(_look_for(client, rows, options.found, screen))
         journal.settle(seen)
     finally:
         journal.close()
@@ -154,6 +165,8 @@ def _note(client: dict[str, Any], source: LogSource, settings: Settings, options
     counts = {"found": len(options.found), "absent": len(options.absent)}
     if options.as_json:
         write_json({**counts, "unknown": left, "exit_code": code})
+    for row, (_, at) in islice(rows.items(), MAX_ROWS):
+        screen.say(f"  {at}: {'not in the store' if row in options.absent else f'log {options.found[row]}'}")
     screen.say(f"Noted: {counts['found']:,} found, {counts['absent']:,} absent. In doubt: {counted(left, 'row')}.")
     if options.absent:
         _say_next(screen)
@@ -219,10 +232,12 @@ async def _read_back(neto: AsyncNetoClient, source: LogSource, options: SettleOp
         if isinstance(fault, ConfigurationError):
             raise
         error = str(fault)
-    return _summary(report, error, options, screen)
+    return _summary(report, error, source, options, screen)
 
 
-def _summary(report: ReconcileReport, error: str | None, options: SettleOptions, screen: Screen) -> int:
+def _summary(
+    report: ReconcileReport, error: str | None, source: LogSource, options: SettleOptions, screen: Screen
+) -> int:
     code = STOPPED if error is not None else SOME_UNKNOWN if report.unknown else ALL_ADDED
     if options.as_json:
         _write(report, error, code)
@@ -238,7 +253,8 @@ def _summary(report: ReconcileReport, error: str | None, options: SettleOptions,
     left = [record for record in report.records if record.missing is not None]
     for record in left[:MAX_ROWS]:
         ids = ", ".join(map(str, record.candidates)) or "none"
-        screen.say(f"  row {record.outcome.index + 1:,}: {record.reason}; logs to look at: {ids}")
+        at = _at(record.outcome.index + 1, record.outcome.context, source)
+        screen.say(f"  {at}: {record.reason}; logs to look at: {ids}")
     if len(left) > MAX_ROWS:
         screen.say(f"  {counted(len(left) - MAX_ROWS, 'more row')}, which --json lists")
     if report.unknown:

@@ -247,7 +247,7 @@ class Findings:
 
     def _said(self, key: tuple[str, ...], what: str = "row") -> str:
         count = self._counts[key]
-        first = f"first: {'row' if self._file.sheet or self._file.format == 'json' else 'line'} {self._first[key]}"
+        first = f"first: {'row' if self._file.format == 'json' else 'line'} {self._first[key]}"
         return f"{count:,} {what}{'' if count == 1 else 's'} ({first})"
 
     def said(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -71,7 +71,10 @@ async def test_what_was_saved_is_found(run: Any, file: Path) -> None:
     assert f"Store    {store.url}; nothing is sent\n" in without.out
     assert "2 customers in 4 calls or more, about 1 s at the limit\n" in without.out
     assert "1 row without a user name can't be read back" in without.out
-    assert "row 2: logs that could be it, or were written by somebody else: 1; logs to look at: 1002" in without.out
+    assert (
+        "row 2 (line 3): logs that could be it, or were written by somebody else: 1; logs to look at: 1002"
+        in without.out
+    )
     assert "nobody else writes or edits such logs. If you can give it: --sole-writer." in without.out
     assert "3  added" in settled.out
     assert "note" not in settled.out.replace("not ", "").replace("certainly not", "")
@@ -138,7 +141,11 @@ async def test_doubt_that_is_left_beside_what_was_seen(run: Any, file: Path) -> 
         seen = await run("settle", str(file), "--found", "2=1002", "--absent", "3", store=store)
         more = await run("settle", str(file), "--absent", "4", "--json", store=store)
 
-    assert (3, "Noted: 1 found, 1 absent. In doubt: 2 rows.") == (seen.code, seen.out.splitlines()[0])
+    assert (3, ["  row 2 (line 3): log 1002", "  row 3 (line 4): not in the store"]) == (
+        seen.code,
+        seen.out.splitlines()[:2],
+    )
+    assert "Noted: 1 found, 1 absent. In doubt: 2 rows." == seen.out.splitlines()[2]
     assert {"found": 0, "absent": 1, "unknown": 1, "exit_code": 3} == more.summary
 
 
@@ -287,14 +294,24 @@ async def test_a_log_that_a_person_saw_is_looked_up(run: Any, file: Path) -> Non
     assert "log 1001 belongs to another row; nothing was noted" in early.err
     assert "log 4 can't be row 2: the store had given ids up to 1001 before that row was sent" in older.err
     assert "one log was found for several rows; nothing was noted" in twice.err
-    assert "log 1003 can't be row 2: the store has 3 logs of the row's customer, and not this one" in other.err
+    assert "log 1003 can't be row 2 (line 3): the store has 3 logs of the row's customer, and not this one" in other.err
     assert "log 471100 can't be row 2" in none.err
-    assert (3, True) == (right.code, right.out.startswith("Noted: 2 found, 0 absent."))
+    assert (3, True) == (right.code, "Noted: 2 found, 0 absent." in right.out)
     assert unread.out.splitlines()[:2] == [
-        f"Log {1000 + row} is taken to be row {row} as you say; it can't be read back: {why}."
+        f"Log {1000 + row} is taken to be row {row} (line {row + 1}) as you say; it can't be read back: {why}."
         for row, why in ((5, "the row has no user name"), (6, "the store has no customer with this user name"))
     ]
     assert (5, 2) == (status.summary["added"], status.summary["in_doubt"])
+
+
+async def test_a_row_of_a_document_has_no_line(run: Any, tmp_path: Path) -> None:
+    """All objects may be in one line, so rows are named by their numbers alone."""
+    file = tmp_path / "calls.json"
+    file.write_text(json.dumps([{"Notes": f"note {row}"} for row in range(3)]), encoding="utf-8")
+    async with NetoSandbox() as store:
+        await in_doubt(run, store, file, saved=False)
+        absent = await run("settle", str(file), "--absent", "2", store=store)
+    assert (3, "  row 2: not in the store") == (absent.code, absent.out.splitlines()[0])
 
 
 def test_a_wait_of_which_the_end_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -285,11 +285,11 @@ def test_rows_that_a_workbook_hides_or_adds_up():
     again = book_of(["Notes"], ["a"], ["Notes"], change=lambda sheet: setattr(sheet.row_dimensions[3], "hidden", True))
     assert [["a"]] == sent(again, "a.xlsx", hidden_rows="skip")
     assert "repeats the header" in sent(again, "a.xlsx", hidden_rows="send")[1]
-    totals = "Left out as the totals of a table: 1 row (first: row 4)"
+    totals = "Left out as the totals of a table: 1 row (first: line 4)"
     for said, notices, doubts in (
-        (None, (totals,), ("hidden, as by a filter: 1 row (first: row 3); give --hidden-rows skip or send",)),
-        ("skip", (totals, "Left out as hidden: 1 row (first: row 3)"), ()),
-        ("send", (totals, "Read though hidden: 1 row (first: row 3)"), ()),
+        (None, (totals,), ("hidden, as by a filter: 1 row (first: line 3); give --hidden-rows skip or send",)),
+        ("skip", (totals, "Left out as hidden: 1 row (first: line 3)"), ()),
+        ("send", (totals, "Read though hidden: 1 row (first: line 3)"), ()),
     ):
         _, plan = planned(content, "a.xlsx", hidden_rows=said)
         assert (notices, doubts) == (plan.notices, plan.doubts)
@@ -334,7 +334,7 @@ def test_a_day_and_a_time_in_two_columns():
 
     file, plan = planned(book_of(*rows), "a.xlsx", mapping)
     assert ["10:37", "09:00"] == [f"{log.last_contacted:%H:%M}" for log, _ in LogSource(file=file, plan=plan)]
-    assert "LastContacted from Day + Time: 1 row (first: row 2)" in plan.notices
+    assert "LastContacted from Day + Time: 1 row (first: line 2)" in plan.notices
     file, plan = planned(book_of(*rows), "a.xlsx", {"columns": {"notes": "Notes + Day"}})
     assert ["a 2026-02-02", "b 2026-02-03 09:00:00"] == [log.notes for log, _ in LogSource(file=file, plan=plan)]
     text = "Notes,Day,Time\na,2026-02-02,10:37\n"
@@ -439,7 +439,8 @@ def test_days_and_months_in_the_other_order():
     rows = [["Notes", "LastContacted"], ["a", "04/25/2026"], ["b", dt.date(2026, 5, 4)]]
     (doubt,) = doubts_of(book_of(*rows), "a.xlsx")
     assert (
-        "beside dates: Excel may have read day and month of the dates in the wrong order: 1 row (first: row 2)" in doubt
+        "beside dates: Excel may have read day and month of the dates in the wrong order: 1 row (first: line 2)"
+        in doubt
     )
     assert () == doubts_of(book_of(*rows), "a.xlsx", accept="days-as-text") == doubts_of(book_of(*rows[:2]), "a.xlsx")
     with_time = "Notes,LastContacted\na,1022026\nb,01022026\n"
@@ -497,7 +498,7 @@ def test_what_is_below_a_table(below, said):
 def test_words_for_nothing_as_a_person():
     """A word for nothing, or a formula's zero, as a person is a doubt; in a note it is one to look at."""
     doubts = doubts_of(book_of(["Username", "Notes"], [0, "None"], [None, " n/a "], ["mia", 0]), "a.xlsx")
-    assert ["Username is the word 0: 1 row (first: row 2)"] == [doubt.partition(";")[0] for doubt in doubts]
+    assert ["Username is the word 0: 1 row (first: line 2)"] == [doubt.partition(";")[0] for doubt in doubts]
     assert () == doubts_of("Username,Notes\nmia,a\n\n0x,b\n")
 
 
@@ -507,7 +508,7 @@ def test_rows_below_a_blank_one():
     _, plan = planned('Username,Notes\n\nmia,"a\nb"\nzed,"c\r\nd\re"\n"x\ny"z,\nkim,d\n\nAgent,Calls\nJo,3\n')
     assert f"{blank}: 1 row (first: line 12)" in plan.notices
     _, plan = planned(book_of(["Username", "Notes"], ["mia", "a\nb"], [], ["zed", "b"]), "a.xlsx")
-    assert (f"{blank}: 1 row (first: row 4)",) == plan.notices
+    assert (f"{blank}: 1 row (first: line 4)",) == plan.notices
 
 
 def test_a_guessed_encoding():
