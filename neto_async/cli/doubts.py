@@ -1,7 +1,10 @@
-"""The plan of settling, shown before anything is read. May import: screen, reconciling, settings."""
+"""The plan of settling, shown before anything is read, and its command. May import: screen, reconciling, settings."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from neto_async.cli.screen import Screen, counted
@@ -9,7 +12,27 @@ from neto_async.reconciling.from_journal import JournalDoubts
 from neto_async.reconciling.settle import calls_needed, customers_in, over_at
 from neto_async.settings import Settings
 
-__all__ = ["show_doubts"]
+__all__ = ["command_like_this", "show_doubts"]
+
+
+def command_like_this(name: str, *, without: Mapping[str, int]) -> str:
+    """
+    Write another command for the same file, with the options of this one.
+
+    Args:
+        name: Of the command.
+        without: Options that it does not have, and how many words follow each.
+    """
+    kept, skip = [], 0
+    for word in sys.argv[2:]:
+        option, equals, _ = word.partition("=")
+        if skip:
+            skip -= 1
+        elif option in without:
+            skip = 0 if equals else without[option]
+        else:
+            kept.append(word)
+    return shlex.join(["neto-async", name, *kept])
 
 
 def show_doubts(doubts: JournalDoubts, settings: Settings, screen: Screen, *, settle_after: float) -> str:

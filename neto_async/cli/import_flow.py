@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve, frozen
 
-from neto_async.cli.doubts import show_doubts
+from neto_async.cli.doubts import command_like_this, show_doubts
 from neto_async.cli.exit_codes import ALL_ADDED, SOME_REFUSED, STOPPED, WRONG_USE, exit_code
 from neto_async.cli.journal_places import JournalPlace, journal_at
 from neto_async.cli.output import OutputError, complain, write_json
@@ -43,6 +43,12 @@ __all__ = ["ImportOptions", "import_file", "readable", "reports_in"]
 
 MAX_DOUBTS = 3
 """Reasons for doubt that a summary shows; the report has them all."""
+
+OWN_OPTIONS = {
+    **dict.fromkeys(("--yes", "--json", "--retry-rejected", "--import-unknown", "--sole-writer"), 0),
+    **dict.fromkeys(("--in-doubt", "--settle-after", "--batch-size", "--max-concurrency", "--format"), 1),
+}
+"""Options of an import that `settle` does not have, or that belong to one run, and how many words each takes."""
 
 GO_ON = "To see what became of the rows, and go on with what is left, nothing twice:"
 
@@ -281,6 +287,7 @@ async def _send(
             to_sandbox=options.to_sandbox,
             error=error,
             again=stopper.again,
+            settle=None if stopper.again is None else command_like_this("settle", without=OWN_OPTIONS),
         )
         if options.as_json:
             summary = _summary(progress, causes, options, seconds=seconds, error=error)

@@ -195,12 +195,13 @@ class Screen(Output):
         to_sandbox: bool,
         error: str | None,
         again: str | None,
+        settle: str | None,
     ) -> None:
         """
         Say what became of the rows, and what to do next.
 
-        ``reasons`` say in sentences why rows were not sent or are in doubt, ``error`` what stopped the run, and
-        ``again`` is the command that goes on, where a journal is kept.
+        ``reasons`` say in sentences why rows were not sent or are in doubt, ``error`` what stopped the run. Where a
+        journal is kept, ``again`` is the command that goes on, and ``settle`` the one that settles rows in doubt.
         """
         self.say("", f"{counted(progress.finished, 'row')} in {counted(progress.calls, 'call')}, {seconds:.1f} s")
         self._counts(progress)
@@ -217,11 +218,9 @@ class Screen(Output):
         elif progress.added < progress.finished:
             self.say("Which rows these are, and why: run it again with --report DIR.")
         stopped = progress.not_sent > 0 or error is not None
-        if again is not None and progress.unknown:
-            self.say(
-                "Unknown rows were held back. To find out what became of them: neto-async settle, with the same file "
-                "and options."
-            )
+        if settle is not None and progress.unknown:
+            self.say("Unknown rows were held back. To find out what became of them:")
+            self.say(f"  {settle}", wrap=False)
         if again is not None and stopped:
             self._go_on_with(again)
         elif again is None and progress.added and not to_sandbox:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
@@ -13,7 +11,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from neto_async.cli.doubts import show_doubts
+from neto_async.cli.doubts import command_like_this, show_doubts
 from neto_async.cli.exit_codes import ALL_ADDED, SOME_UNKNOWN, STOPPED
 from neto_async.cli.import_flow import readable, reports_in
 from neto_async.cli.output import write_json
@@ -35,6 +33,9 @@ from neto_async.results import ReconcileReport
 from neto_async.settings import Settings, credentials_from_env
 
 __all__ = ["SettleOptions", "settle_file"]
+
+OWN_OPTIONS = {"--sole-writer": 0, "--settle-after": 1, "--found": 1, "--absent": 1, "--json": 0}
+"""Options of the command that `import` does not have, or that belong to one run, and how many words each takes."""
 
 PATIENCE = 30.0
 """Seconds after which a log that a person saw is taken unread."""
@@ -285,19 +286,4 @@ def _hint(missing: str, options: SettleOptions) -> str:
 
 def _say_next(screen: Screen) -> None:
     screen.say("To send what is not there, nothing twice, run the import again, such as:")
-    screen.say(f"  {shlex.join(['neto-async', 'import', *_options_of_the_file()])}", wrap=False)
-
-
-def _options_of_the_file() -> list[str]:
-    """Give the options that say how the file is read, as they were given."""
-    own = {"--sole-writer": 0, "--settle-after": 1, "--found": 1, "--absent": 1, "--json": 0}
-    kept, skip = [], 0
-    for word in sys.argv[2:]:
-        name, equals, _ = word.partition("=")
-        if skip:
-            skip -= 1
-        elif name in own:
-            skip = 0 if equals else own[name]
-        else:
-            kept.append(word)
-    return kept
+    screen.say(f"  {command_like_this('import', without=OWN_OPTIONS)}", wrap=False)
