@@ -236,7 +236,7 @@ async def import_without_end(account: Account, asked: Connection) -> None:
         times = {"window": account.window, "longest_call": TIMEOUT, "leave_within": 10 * scale}
         limit = {"quota": redis_quota.RedisQuota(account.redis_url, calls_per_minute=account.calls, **times)}
     rows = repeat(make_rows(1)[0])
-    settings = {**limit, "batch_size": 10, "max_concurrency": MOST_AT_ONCE, "timeout": TIMEOUT}
+    settings = {**limit, "batch_size": 1, "max_concurrency": MOST_AT_ONCE, "timeout": TIMEOUT}
     async with open_client(account.address, **settings) as neto, neto.import_customer_logs(rows) as run:
         await anext(run)
         asked.send(None)
