@@ -402,16 +402,14 @@ class EmbeddedImports:
 
     async def _send(self, job: Job) -> None:
         """Import to the end; a job that is still running afterwards was left, for another process to go on with."""
+        plan = await asyncio.to_thread(plan_in, job.folder)
         if self._closing:
             return
-        plan = await asyncio.to_thread(plan_in, job.folder)
         reports = Reports(job.folder / "reports", **plan["reports"], mapping=job.mapping)
         source = StoredRows(job.folder / "rows", plan["rows"])
         run = job.run = self._neto.import_customer_logs(
             source, journal=job.folder / "journal", reports=reports, drain_source=True
         )
-        if self._closing:
-            return
         async with run:
             async for _ in run:
                 if self._closing:

@@ -28,6 +28,7 @@ from neto_async.files.opening import RowFile
 from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.resuming import check_source
+from neto_async.importing.run import ImportRun
 from neto_async.journals.events import JournalSummary
 from neto_async.journals.marking import agreed
 from neto_async.mapping.columns import ColumnMapping
@@ -249,29 +250,30 @@ async def _send(
     began = time.monotonic()
     causes: dict[NotSentCause, str] = {}
     doubts: dict[str, None] = {}
-    run = neto.import_customer_logs(
-        source,
-        journal=None if options.journal is None else journal_at(options.journal),
-        in_doubt="hold" if options.in_doubt == "settle" else options.in_doubt,
-        retry_rejected=options.retry_rejected,
-        marker=options.marker,
-        reports=reports,
-        drain_source=True,
-    )
+    run: ImportRun | None = None
     error: str | None = None
     try:
         if options.in_doubt == "settle":
             await _settle(neto, source, options, stopper)
         screen.say()
+        run = neto.import_customer_logs(
+            source,
+            journal=None if options.journal is None else journal_at(options.journal),
+            in_doubt="hold" if options.in_doubt == "settle" else options.in_doubt,
+            retry_rejected=options.retry_rejected,
+            marker=options.marker,
+            reports=reports,
+            drain_source=True,
+        )
         stopper.take(run)
         with readable(source.file.name):
             await follow(neto, run, causes, doubts, screen)
     except (NetoError, OutputError) as fault:
-        if isinstance(fault, ConfigurationError) and not run.progress.calls:
+        if isinstance(fault, ConfigurationError) and (run is None or not run.progress.calls):
             raise  # nothing was sent
         error = str(fault)
     copies = [] if reports is None else reports.copies
-    progress = run.progress
+    progress = ImportProgress() if run is None else run.progress
     code = STOPPED if error is not None else exit_code(progress)
     seconds = time.monotonic() - began
     try:

@@ -66,8 +66,11 @@ class ImportRun(AsyncIterator[Outcome]):
             that comes to the end; if the block is left before that, it is logged by its class.
 
     Warns:
-        RuntimeWarning: The block was left normally, and nobody had iterated over the run or called `finish` or `stop`.
+        RuntimeWarning: The block was left normally, and nobody had iterated over the run or called `finish` or `stop`;
+            or the run was dropped, and nobody had entered its block.
     """
+
+    _begun = True  # somebody entered, iterated over or stopped it; also while it is being made
 
     def __init__(
         self,
@@ -124,14 +127,18 @@ class ImportRun(AsyncIterator[Outcome]):
         self.unread: tuple[Outcome, ...] = ()
         self._lane = ImportLane(
             batch_size=size,
-            settled=self._settle,
             room_made=self._room.set,
-            stopped=self._on_stop,
             limits=RunLimits(
                 max_rejected=max_rejected,
                 give_up_after=engine.settings.give_up_after if give_up_after is None else give_up_after,
             ),
         )
+        self._begun = False
+
+    def __del__(self) -> None:
+        if not self._begun:
+            text = "an import was made, and its block never entered, so nothing was added: `async with` begins it"
+            warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         return f"ImportRun(taken={self._taken}, finished={sum(self._counts.values())})"
@@ -173,7 +180,7 @@ class ImportRun(AsyncIterator[Outcome]):
 
         A run that has come to its end does not change.
         """
-        self._looked_at = True
+        self._looked_at = self._begun = True
         if not self._over:
             self._halt()
 
@@ -199,12 +206,15 @@ class ImportRun(AsyncIterator[Outcome]):
         if self._reader is not None:
             msg = "a run can be entered only once"
             raise RuntimeError(msg)
+        self._begun = True
         if self._journal is not None or self._reports is not None:
             await self._open_log()
         self._began_at = self._engine.clock.monotonic()
         if self._on_progress is not None:
             self._progress_callback = ProgressCallback(self._engine.clock, lambda: self.progress, self._on_progress)
         self._room.set()
+        # Only now: until then only the program holds the run, so one that is dropped is freed, and warns, at once.
+        self._lane.settled, self._lane.stopped = self._settle, self._on_stop
         self._engine.attach(self._lane)
         # Not by the loop's task factory: an eager one would read the source before the caller has the run.
         self._reader = asyncio.Task(self._read(), loop=asyncio.get_running_loop(), name="neto_async reader")
@@ -224,6 +234,7 @@ class ImportRun(AsyncIterator[Outcome]):
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     async def __anext__(self) -> Outcome:
+        self._begun = True
         if self._reader is None:
             msg = "iterate inside the block: async with client.import_customer_logs(source) as run"
             raise RuntimeError(msg)

@@ -269,9 +269,9 @@ class ImportLane(Lane):
 
     Args:
         batch_size: Records of a full batch.
-        settled: Takes the outcomes of a call, or of a record that is in none.
         room_made: Called when records have been taken, so that more can be read.
-        stopped: Called when the run takes no more.
+        settled: Takes the outcomes of a call, or of a record that is in none; a run gives it when it is entered.
+        stopped: Called when the run takes no more; given then as well.
         limits: What stops it.
 
     Attributes:
@@ -286,9 +286,9 @@ class ImportLane(Lane):
     """
 
     batch_size: int
-    settled: Callable[[Sequence[Outcome]], None]
     room_made: Callable[[], None]
-    stopped: Callable[[], None]
+    settled: Callable[[Sequence[Outcome]], None] = field(default=lambda _: None, repr=False)
+    stopped: Callable[[], None] = field(default=lambda: None, repr=False)
     limits: RunLimits = field(factory=RunLimits)
     write_ahead: WriteAhead | None = None
     marked: Callable[[int, Any], Any] | None = None

@@ -75,8 +75,10 @@ async def test_a_run_is_entered_once(store: NetoSandbox, connect: Any):
 async def test_what_a_run_shows(store: NetoSandbox, connect: Any):
     """Its repr counts, and holds no text."""
     neto = await connect(store)
-    assert 0.0 == neto.import_customer_logs([]).progress.seconds
-    _, run = await collect(neto, [{"Notes": "secret"}, {"secret": "x"}])
+    run = neto.import_customer_logs([{"Notes": "secret"}, {"secret": "x"}])
+    assert 0.0 == run.progress.seconds
+    async with run:
+        await run.finish()
 
     assert "ImportRun(taken=2, finished=2)" == repr(run)
 
@@ -233,6 +235,24 @@ async def test_a_block_left_without_a_look_warns(store: NetoSandbox, connect: An
     assert (0, run.progress.taken) == (store.log_count, len(run.unread))
 
 
+async def test_a_run_that_is_dropped_unentered_warns(store: NetoSandbox, connect: Any) -> None:
+    """It warns at once, at the line that drops it, with no word of its rows; one that was stopped does not warn."""
+    neto = await connect(store)
+
+    with pytest.warns(RuntimeWarning, match="never entered") as warned:
+        neto.import_customer_logs([{"Notes": "a customer's text"}])
+    neto.import_customer_logs([{"Notes": "a"}]).stop()
+    with pytest.raises(RuntimeError, match="inside the block"):
+        await anext(neto.import_customer_logs([{"Notes": "a"}]))
+    with pytest.raises(TypeError):
+        neto.import_customer_logs("no source")
+    async with neto.import_customer_logs([{"Notes": "a"}]) as run:
+        await run.finish()
+
+    assert [(__file__, False)] == [(warning.filename, "customer" in str(warning.message)) for warning in warned]
+    assert 1 == store.log_count
+
+
 async def test_two_loops_and_two_tasks_share_the_outcomes(store: NetoSandbox, connect: Any) -> None:
     """A second loop goes on where the first ended; of tasks that iterate at once, each outcome goes to one."""
     neto = await connect(store, batch_size=2)
@@ -346,8 +366,10 @@ async def test_an_eager_task_factory_changes_nothing(store: NetoSandbox, connect
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
 async def test_a_run_is_not_copied(store: NetoSandbox, connect: Any, way: Any) -> None:
     """A copy of a run is refused with a sentence."""
-    with pytest.raises(TypeError, match="can't be copied"):
-        way((await connect(store)).import_customer_logs([]))
+    async with (await connect(store)).import_customer_logs([]) as run:
+        await run.finish()
+        with pytest.raises(TypeError, match="can't be copied"):
+            way(run)
 
 
 NOT_POSITIVE = [0, -1, float("nan"), float("inf"), True, "5"]
