@@ -35,7 +35,7 @@ MAX_CONNECTIONS = min(300, FILES // 2) if FILES > 0 else 300
 MAX_BODY = 1_000_000
 """Bytes of a request's body, uploads excepted."""
 
-BODY_SECONDS = 30.0
+BODY_SECONDS = 10.0
 """How long a request's body may take to arrive, uploads excepted."""
 
 HEAD_SECONDS = 10.0
