@@ -56,11 +56,18 @@ from neto_async.journals.postgres_tables import (
 )
 from neto_async.journals.protocol import JournalCall, Known, fold
 from neto_async.sending.clock import boot_time
+from neto_async.settings import require_positive
 
 __all__ = ["ListedJournal", "PostgresJournal", "create_tables", "list_journals", "prune_journals"]
 
 LEASE = 15.0
 """Seconds for which a process holds a journal after it was last heard of."""
+
+LONGEST_LEASE = 86_400
+"""Seconds. Nobody could wait for longer after a crash."""
+
+LONGEST_SCHEMA = 63
+"""Bytes of a name; PostgreSQL cuts what is longer without an error, and would not find it again."""
 
 SAFETY = 0.9
 """Part of a lease after which no call leaves any more. The rest is for clocks of different pace."""
@@ -101,10 +108,15 @@ class PostgresJournal(ChainedJournal):
     ) -> None:
         self._conninfo = conninfo = Secret(conninfo)  # no variable holds the password
         super().__init__(now or self._now_at_the_server)
-        if not name or "\0" in name:
-            raise ConfigurationError("a journal needs a name")
-        if not lease >= 1:
-            raise ConfigurationError("the lease of a journal must be at least one second")
+        if not _bytes_of(name):
+            raise ConfigurationError("a journal needs a name, as text that PostgreSQL can hold")
+        if not 0 < _bytes_of(schema) <= LONGEST_SCHEMA:
+            raise ConfigurationError(f"the schema of a journal must be text of {LONGEST_SCHEMA} bytes at most")
+        if not isinstance(self._conninfo.get_secret_value(), str):
+            raise ConfigurationError("a journal in PostgreSQL needs a connection string")
+        require_positive("lease", lease)
+        if not 1 <= lease <= LONGEST_LEASE:
+            raise ConfigurationError("the lease of a journal must be at least one second, and at most one day")
         self._name = name
         self._schema = schema
         self._lease = timedelta(seconds=lease)
@@ -454,6 +466,16 @@ class PostgresJournal(ChainedJournal):
 
     def _gone(self) -> JournalError:
         return JournalError(f"the journal {self._name} was deleted while it was in use")
+
+
+def _bytes_of(name: object) -> int:
+    """Give the length of a name in UTF-8; 0 where PostgreSQL can't hold it."""
+    if not isinstance(name, str) or "\0" in name:
+        return 0
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair, as in the name of a file that is not UTF-8
+        return 0
 
 
 def _this_process() -> str:

@@ -762,8 +762,17 @@ def test_no_error_shows_the_password(tables: Tables, conninfo: str, said: str):
     assert "PostgresJournal('june')" == repr(tables.journal(conninfo=conninfo))
 
 
-@pytest.mark.parametrize(("given", "text"), [({"name": ""}, "needs a name"), ({"lease": 0.5}, "at least one second")])
-def test_what_can_not_be(tables: Tables, given: dict[str, Any], text: str):
+UNUSABLE: Any = [
+    *(({"name": name}, "needs a name") for name in ("", "a\0b", "\ud800", 5, None)),
+    *(({"schema": schema}, "schema of a journal must be text of 63 bytes") for schema in ("", "é" * 32, "a\0b", None)),
+    *(({"lease": lease}, "at least one second") for lease in (0.5, 86_401)),
+    *(({"lease": lease}, "lease must be a number above 0") for lease in (float("inf"), float("nan"), True, "15")),
+    *(({"conninfo": conninfo}, "needs a connection string") for conninfo in (None, b"dbname=crm")),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), UNUSABLE)
+def test_what_can_not_be(given: dict[str, Any], text: str):
     """An argument that can't be meant is refused when the journal is made."""
     with pytest.raises(ConfigurationError, match=text):
-        tables.journal(**given)
+        PostgresJournal(**{"conninfo": "dbname=crm", "name": "june", **given})
