@@ -86,17 +86,20 @@ class Deployment:
         await self._run(sys.executable, *TABLES[1:])
         for number in range(1, COPIES + 1):
             await self.start_worker(f"worker {number}")
-        for number in range(1, COPIES + 1):
-            process = await self._process(sys.executable, *WEB[1:], output=PIPE)
-            self.processes[f"web {number}"] = process
-            serving: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._readers.append(asyncio.create_task(self._read(process, serving)))
-            self.addresses.append(await serving)
+        webs = [self.start_web(f"web {number}") for number in range(1, COPIES + 1)]
+        self.addresses += await asyncio.gather(*webs)
 
     async def start_worker(self, name: str) -> None:
         """Start a worker."""
         process = self.processes[name] = await self._process(sys.executable, *WORKER[1:], output=PIPE)
         self._readers.append(asyncio.create_task(self._read(process)))
+
+    async def start_web(self, name: str) -> str:
+        """Start a web process, wait until it serves, and give its address."""
+        process = self.processes[name] = await self._process(sys.executable, *WEB[1:], output=PIPE)
+        serving: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._readers.append(asyncio.create_task(self._read(process, serving)))
+        return await serving
 
     async def aclose(self) -> None:
         """End them: what serves people first, and the servers last."""
