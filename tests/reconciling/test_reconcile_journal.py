@@ -22,6 +22,7 @@ from neto_async import (
     Unknown,
 )
 from neto_async.journals import postgres_tables
+from neto_async.journals.chained import ChainedJournal
 from neto_async.journals.postgres import PostgresJournal
 from neto_async.journals.sqlite import SqliteJournal
 from neto_async.reconciling.evidence import Doubt, DoubtsAndKnown, Settled, Verdict
@@ -336,7 +337,7 @@ async def test_a_run_of_a_release_that_notes_no_marker_proves_nothing_absent(pat
         await run_import(neto, rows[:1], path, marker=" [#{}]")
         with monkeypatch.context() as older:
             older.delattr(SqliteJournal, "marker")
-            older.delattr(SqliteJournal, "note_marker")
+            older.delattr(ChainedJournal, "note_marker")
             store.faults.next(faults.Reset(saves=True))
             doubtful = await run_import(neto, rows[:3], path)
         await run_import(neto, rows, path)
@@ -350,7 +351,7 @@ async def test_a_journal_that_noted_no_marker_takes_what_is_said(path, monkeypat
     rows = rows_of(4)
     async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
         with monkeypatch.context() as older:
-            older.delattr(SqliteJournal, "note_marker")
+            older.delattr(ChainedJournal, "note_marker")
             store.faults.next(None, faults.Reset(saves=True))
             await run_import(neto, rows, path, marker=" [#{}]")
         assert None is SqliteJournal(path).summary().marker
