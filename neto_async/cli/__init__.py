@@ -17,4 +17,8 @@ def main() -> None:
     """Run the command; exits with 1 where an extra is missing."""
     if any(importlib.util.find_spec(name) is None for name in ("click", "rich")):
         sys.exit('neto-async needs its extra: pip install "neto_async[cli,sandbox]"')
-    importlib.import_module("neto_async.cli.commands").run()
+    try:
+        commands = importlib.import_module("neto_async.cli.commands")
+    except KeyboardInterrupt:
+        sys.exit("neto-async: stopped")
+    commands.run()

@@ -42,7 +42,8 @@ def run() -> None:
     guard_streams()
     try:
         sys.exit(neto_async.main(prog_name="neto-async", standalone_mode=False))
-    except click.exceptions.Abort:
+    except click.exceptions.Abort:  # Ctrl-C; once something is sent it is heard elsewhere
+        complain("neto-async: stopped")
         sys.exit(WRONG_USE)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

@@ -117,7 +117,18 @@ async def test_ctrl_c_while_a_file_comes(run: Any, store: NetoSandbox, output: A
     os.kill(run.process, signal.SIGINT)
     ran = await run.ended()
 
-    assert (1, "", "", 0) == (ran.code, ran.out, ran.err.strip(), store.call_count)
+    assert (1, "", "neto-async: stopped", 0) == (ran.code, ran.out, ran.err.strip(), store.call_count)
+
+
+def test_ctrl_c_while_the_command_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with a word, and no traceback."""
+
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    with pytest.raises(SystemExit, match=r"^neto-async: stopped$"):
+        cli.main()
 
 
 def test_without_what_the_command_needs(monkeypatch: pytest.MonkeyPatch) -> None:
