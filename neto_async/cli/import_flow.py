@@ -103,7 +103,7 @@ def import_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], o
         return _dry_run(plan, planned, options, screen)
     if refused := _refusal(plan, options, screen):
         raise ConfigurationError(refused)
-    if options.journal is not None and options.earlier is None and not options.ask:
+    if options.journal is not None and options.earlier is None and plan.valid and not options.ask:
         screen.say("", "No journal found: all rows are sent.")
     if options.ask and screen.at_a_terminal and _left(plan, options, fixed=True) and not _agreed(options):
         screen.say("Nothing was sent.")

@@ -269,12 +269,9 @@ def calls_of(
         for number, kind, body in openings
         if body and kind != Kind.MARKED
     ]
-    runs: list[tuple[int, bool]] = []  # which a release began that notes no marker, after another had noted one: False
-    noted = False
-    for number, kind, _ in openings:
-        if kind != Kind.ENDED:
-            noted = noted or kind == Kind.MARKED
-            runs.append((number, kind == Kind.MARKED or not noted))
+    # A release that notes no marker may have begun a run before or after, with any marker or none.
+    has_marker = any(body for _, kind, body in openings if kind == Kind.MARKED)
+    runs = [(number, kind == Kind.MARKED or not has_marker) for number, kind, _ in openings if kind != Kind.ENDED]
     last = 0
     while page := page_after(last):
         for last, rows, end, states in page:

@@ -131,7 +131,7 @@ class JournalCall:
             a process had begun to send before it was suspended and another one took its journal over.
         rows: What became of each row with this call, even if more is known by now: UNKNOWN where its end was never
             seen. Withdrawn rows are left out, so there may be none.
-        marker_known: False where an earlier run noted the marker of its rows and the run of this call did not.
+        marker_known: False where another run noted the marker of its rows and the run of this call noted nothing.
     """
 
     began: int

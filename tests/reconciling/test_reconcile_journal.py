@@ -330,17 +330,19 @@ async def test_all_rows_of_a_journal_carry_the_same_marker_or_none(path, tmp_pat
         assert 4 == store.log_count
 
 
-async def test_a_run_of_a_release_that_notes_no_marker_proves_nothing_absent(path, monkeypatch):
+@pytest.mark.parametrize("marked_before", [True, False])
+async def test_a_run_of_a_release_that_notes_no_marker_proves_nothing_absent(path, monkeypatch, marked_before):
     """It may have sent its rows with another marker or none, so they would seem to be absent though they are there."""
     rows = [{"username": "jsmith" if row else "bob", "notes": f"call {row}"} for row in range(6)]
     async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
-        await run_import(neto, rows[:1], path, marker=" [#{}]")
+        if marked_before:
+            await run_import(neto, rows[:1], path, marker=" [#{}]")
         with monkeypatch.context() as older:
             older.delattr(SqliteJournal, "marker")
             older.delattr(ChainedJournal, "note_marker")
-            store.faults.next(faults.Reset(saves=True))
-            doubtful = await run_import(neto, rows[:3], path)
-        await run_import(neto, rows, path)
+            store.faults.next(*([] if marked_before else [None]), faults.Reset(saves=True))
+            doubtful = await run_import(neto, rows[:2] if marked_before else rows[:3], path)
+        await run_import(neto, rows, path, marker=" [#{}]")
         settled = await neto.reconcile(journal=path, source=rows, settle_after=0, sole_writer=True)
     assert (doubtful.unknown, 0) == (len(settled.unknown), len(settled.not_sent))
     assert 1 <= doubtful.unknown
