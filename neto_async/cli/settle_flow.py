@@ -157,7 +157,8 @@ def _note(client: dict[str, Any], source: LogSource, settings: Settings, options
             for row, (log, where) in enumerate(source, 1)
             if row in chosen and isinstance(log, CustomerLog)
         }
-        asyncio.run(_look_for(client, rows, options.found, screen))
+        if options.found:
+            asyncio.run(_look_for(client, rows, options.found, screen))
         journal.settle(seen)
     finally:
         journal.close()

@@ -105,6 +105,16 @@ async def test_an_unknown_status_comes_with_its_remedy(
     assert ("solved" in off.out, "parked" in off.out) == (False, False)
 
 
+async def test_a_dry_run_that_a_person_watches(run: Any, store: NetoSandbox, terminal: Any, tmp_path: Path) -> None:
+    """A doubt is the person's to decide, so the exit code is 0; the last line says what becomes of it unattended."""
+    file = tmp_path / "calls.csv"
+    file.write_text("Username,Notes\nNULL,a\n", encoding="utf-8")
+    ran = await run("import", str(file), "--dry-run", store=store, terminal=terminal.name, TERM="xterm")
+    last = "An import that nobody watches would be refused, because of the doubts.\n"
+    await terminal.until(last)
+    assert (0, True) == (ran.code, terminal.shown.endswith(last))
+
+
 async def test_the_bar(run: Any, store: NetoSandbox, terminal: Any, file: Path) -> None:
     """A bar says how far it is, at the end that all is done, and leaves the cursor to be seen."""
     await run("import", str(file), "--yes", *QUICKLY, store=store, terminal=terminal.name, TERM="xterm")
