@@ -135,7 +135,8 @@ def journal_of(file: Path) -> Path:
         names = ", ".join(path.name for path in found)
         raise ConfigurationError(f"imports of {file.name} have kept more than one journal: {names}; name one")
     if not found:
-        raise ConfigurationError(f"no import of {file.name} has kept a journal beside it{_into()}")
+        where = f" (looked for {beside(file.name)})" if _store() else ""
+        raise ConfigurationError(f"no import of {file.name} has kept a journal beside it{where}")
     return found[0]
 
 
@@ -149,10 +150,6 @@ def _is_journal(file: Path) -> bool:
 
 def _store() -> str:
     return os.environ.get("NETO_STORE_URL", "").strip()
-
-
-def _into() -> str:
-    return f" (looked for {beside('FILE').name})" if _store() else ""
 
 
 def journal_at(place: JournalPlace) -> SqliteJournal | PostgresJournal:

@@ -33,6 +33,11 @@ def rewrite(file: Path, before: str, after: str) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
 
+def make_unreadable(file: Path) -> None:
+    """Take all rights from a file."""
+    file.chmod(0)
+
+
 async def test_demo(run: Any) -> None:
     """The demo adds every log of its sample, and exits with 0."""
     ran = await run("demo")
@@ -469,13 +474,16 @@ async def test_status_of_a_file(run: Any, store: NetoSandbox, calls: Path) -> No
     calls.with_name("calls.csv.other.journal").write_bytes(journal.read_bytes())
     several = await run("status", str(calls))
     gone = await run("status", str(calls.with_name("gone.csv")))
+    make_unreadable(calls)
+    closed = await run("status", str(calls), bound_by_modes=True)
 
     assert (0, f"Journal  {journal}\n") == (shown.code, shown.out.splitlines(keepends=True)[0])
     assert (0, 3) == (alone.code, alone.summary["added"])
-    assert [1, 1, 1] == [ran.code for ran in (elsewhere, several, gone)]
-    assert "beside it (looked for FILE.other.example.com.journal)" in elsewhere.err
+    assert [1] * 4 == [ran.code for ran in (elsewhere, several, gone, closed)]
+    assert "beside it (looked for calls.csv.other.example.com.journal)" in elsewhere.err
     assert f"{journal.name}, calls.csv.other.journal; name one" in several.err
     assert "there is no journal gone.csv" in gone.err
+    assert "the journal calls.csv can't be used: unable to open database file" in closed.err
 
 
 async def test_no_journal(run: Any, store: NetoSandbox, calls: Path) -> None:
