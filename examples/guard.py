@@ -125,6 +125,8 @@ class BoundedSocket(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, if there may be one more."""
         self._open = {peer: connection for peer, connection in self._open.items() if connection.fileno() != -1}
+        for peer in _silent.keys() - self._open.keys():
+            del _silent[peer]
         if len(self._open) < MAX_CONNECTIONS:
             self._refused = False
             connection, peer = super().accept()
@@ -140,8 +142,6 @@ class BoundedSocket(socket.socket):
         raise OSError(errno.EMFILE, "too many connections; further ones wait")
 
     def _close_silent(self) -> None:
-        for peer in _silent.keys() - self._open.keys():
-            del _silent[peer]
         for peer, since in _silent.items():
             if time.monotonic() - since >= HEAD_SECONDS:
                 with suppress(OSError):  # the other side has closed it meanwhile

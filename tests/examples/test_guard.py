@@ -141,6 +141,21 @@ async def test_a_connection_without_a_request_makes_room(service, monkeypatch, s
         connection.close()
 
 
+def test_connections_that_ended_are_forgotten():
+    """However many come and go, no more is kept of them than of those that are open."""
+    with guard.listening(0) as listener:
+        for _ in range(3):
+            with socket.create_connection(listener.getsockname()):
+                connection, peer = listener.accept()
+                guard.heard(peer)
+                connection.close()
+                guard.answered(peer)  # as where its other side has broken off
+        with socket.create_connection(listener.getsockname()):
+            connection, peer = listener.accept()
+            connection.close()
+    assert {peer} == set(guard._silent)
+
+
 async def test_streams_leave_connections_to_others(service, store, monkeypatch):
     """So many watch an import at once; a further one is told to come later, and others are served."""
     for app in (fastapi_app, aiohttp_app):
