@@ -141,7 +141,8 @@ _PARTS: dict[str, LiteralString] = {
         ORDER BY next.sequence LIMIT 1), false))""",
     # The last event of a run that is no end: an end may come late, after another process has finished the run.
     "latest": """LEFT JOIN LATERAL (SELECT e.kind, e.body FROM {s}.event AS e
-        WHERE e.journal = j.id AND e.kind IN (%(began)s, %(intent)s, %(finished)s) AND NOT {no_run}
+        WHERE e.journal = j.id AND e.sequence <= j.sequence
+            AND e.kind IN (%(began)s, %(intent)s, %(finished)s) AND NOT {no_run}
         ORDER BY e.sequence DESC LIMIT 1) AS latest ON true""",
 }
 """What several statements have in common."""
@@ -240,9 +241,10 @@ FROM {s}.journal AS j {latest} ORDER BY j.created_at, j.id
 
 SUMMARY = """
 SELECT latest.kind, latest.body, (
-    SELECT count(*) FROM {s}.event AS e WHERE e.journal = j.id AND e.kind = %(began)s AND NOT {no_run}
+    SELECT count(*) FROM {s}.event AS e
+    WHERE e.journal = j.id AND e.sequence <= j.sequence AND e.kind = %(began)s AND NOT {no_run}
 )
-FROM {s}.journal AS j {latest} WHERE j.id = %(id)s
+FROM (SELECT %(id)s::bigint AS id, %(last)s::bigint AS sequence) AS j {latest}
 """
 
 DELETE = """
@@ -479,7 +481,7 @@ def summary_of(database: Database, name: str) -> JournalSummary:
     if row is None:
         raise ConfigurationError(f"there is no journal {name}")
     verify(database.run, row, name, Head(row.sequence, row.chain))
-    ((*last, runs),) = database.run(SUMMARY, id=row.id)
+    ((*last, runs),) = database.run(SUMMARY, id=row.id, last=row.sequence)
     return summed_up(
         fold(past_of(database.run, row.id, row.sequence)),
         (last[0], last[1]),

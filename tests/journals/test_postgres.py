@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from neto_async import ConfigurationError, JournalError, JournalInUseError
-from neto_async.journals import postgres
+from neto_async.journals import postgres, postgres_tables
 from neto_async.journals.postgres import PostgresJournal, create_tables, list_journals, prune_journals
 from neto_async.journals.protocol import End, Intent, Known
 
@@ -151,6 +151,27 @@ def test_a_call_whose_end_came_late(tables: Tables):
     assert [(5, at(50)), (None, at(50))] == [(call.ended, call.over_at) for call in third.calls()]
     third.close()
     assert 2 == tables.journal().summary().runs
+
+
+def test_a_summary_is_of_one_moment(tables: Tables, monkeypatch: pytest.MonkeyPatch):
+    """What a run writes while it is looked at does not show in a part of its summary."""
+    running = tables.opened()
+    running.write([intent(1, 0, 1)])
+
+    def end_meanwhile(*looked_at: Any) -> None:
+        running.write([end(1, ADDED, ADDED)])
+        running.finish(2)
+        verify(*looked_at)
+
+    verify = postgres_tables.verify
+    monkeypatch.setattr(postgres_tables, "verify", end_meanwhile)
+    summary = tables.journal().summary()
+    monkeypatch.undo()
+
+    assert (0, 2, None) == (summary.added, summary.in_doubt, summary.rows)
+    after = tables.journal().summary()
+    assert (2, 0, 2) == (after.added, after.in_doubt, after.rows)
+    running.close()
 
 
 def test_a_late_end_and_what_was_settled(tables: Tables):
