@@ -79,40 +79,27 @@ class Customer:
 
     def cases(self) -> dict[int, Case]:
         """Give what the table has to know of each record."""
+        # A customer may have thousands of logs and of doubts, so as little as possible is done for each pair of them.
         unknown = [log for log in self.logs if log.log_id not in self.known]
-        free = {place: _ids(log for log in unknown if log.log_id in self._window(place)) for place in self.doubts}
-        marked = self._marked()
-        claimed = _claimed(marked, free)
-        taken = set(claimed.values())
         texts = {log.log_id: Text.of(log.fields) for log in unknown}
-        cases = {place: Case(marked=(log_id,), paired=log_id) for place, log_id in claimed.items()}
+        ids = _ids(unknown)
+        free = {call: self.windows[call].of(ids) for call in {doubt.call for doubt in self.doubts.values()}}
+        marked = self._marked()
+        claimed = _claimed(marked, {place: free[doubt.call] for place, doubt in self.doubts.items()})
+        taken = set(claimed.values())
+        left = {call: tuple(log_id for log_id in own if log_id not in taken) for call, own in free.items()}
         expected = self._expected()
+        awaited = {log_id: expected[text.notes] for log_id, text in texts.items() if text.notes in expected}
+        cases = {place: Case(marked=(log_id,), paired=log_id) for place, log_id in claimed.items()}
         candidates = {}
         for place in self.doubts.keys() - claimed.keys():
-            sent = Text.of(self.doubts[place].sent)
-            left = tuple(log_id for log_id in free[place] if log_id not in taken)
-            comes_whole = self.calibration.comes_whole(sent)
-            others = {
-                log_id
-                for log_id, text in texts.items()
-                if comes_whole and self.sole_writer and text.words != sent.words and expected[text.notes] - {place}
-            }
-            candidates[place] = tuple(
-                log_id
-                for log_id in left
-                if (texts[log_id].looks_like(sent) and log_id not in others)
-                or not (comes_whole or (expected[texts[log_id].notes] - {place} and not sent.may_become(texts[log_id])))
-            )
-            window = self._window(place)
+            call, window = self.doubts[place].call, self._window(place)
+            candidates[place], like = self._candidates(place, left[call], texts, awaited)
             cases[place] = Case(
                 marked=marked.get(place, ()),
-                free=left,
+                free=left[call],
                 candidates=candidates[place],
-                elsewhere=tuple(
-                    log_id
-                    for log_id, text in texts.items()
-                    if log_id not in window and text.looks_like(sent) and log_id not in others
-                ),
+                elsewhere=tuple(log_id for log_id in like if log_id not in window),
                 is_over=self.read_at >= window.settled_at,
                 is_witnessed=self.calibration.witnesses > 0,
                 sole_writer=self.sole_writer,
@@ -124,6 +111,34 @@ class Customer:
             for place in group:
                 cases[place] = evolve(cases[place], alike=len(group), paired=pairs[place], has_floor=has_floor)
         return cases
+
+    def _candidates(
+        self, place: int, left: tuple[int, ...], texts: Mapping[int, Text], awaited: Mapping[int, set[int]]
+    ) -> tuple[tuple[int, ...], list[int]]:
+        """
+        Give the ids of the logs that a record could be, and of all that look like it.
+
+        Args:
+            place: The record's.
+            left: The ids that its call can have and that no marker has claimed.
+            texts: Those of all logs that belong to no other record for certain.
+            awaited: The records that are expected to come back with exactly the text of a log, by its id.
+        """
+        sent = Text.of(self.doubts[place].sent)
+        comes_whole = self.calibration.comes_whole(sent)
+        like = [log_id for log_id, text in texts.items() if text.looks_like(sent)]
+        if not comes_whole:
+            others = {
+                log_id for log_id, places in awaited.items() if not sent.may_become(texts[log_id]) and places - {place}
+            }.difference(like)
+            return tuple(log_id for log_id in left if log_id not in others), like
+        if self.sole_writer:
+            like = [
+                log_id
+                for log_id in like
+                if texts[log_id].words == sent.words or not awaited.get(log_id, set()) - {place}
+            ]
+        return tuple(sorted(set(like).intersection(left))), like
 
     def _expected(self) -> Mapping[str, set[int]]:
         """Give the records that are expected to come back with each text."""
@@ -145,9 +160,9 @@ class Customer:
             if doubt.marker and shared[doubt.marker] == 1
         }
 
-    def _pair(self, group: Sequence[int], candidates: Mapping[int, Sequence[int]]) -> Mapping[int, int | Missing]:
+    def _pair(self, group: Sequence[int], candidates: Mapping[int, tuple[int, ...]]) -> Mapping[int, int | Missing]:
         """Pair records with the logs that they share: all of them, or what is missing is given for each."""
-        shared = {log_id for place in group for log_id in candidates[place]}
+        shared = {log_id for ids in {candidates[place] for place in group} for log_id in ids}
         by_notes = defaultdict(list)
         for log in self.logs:
             if log.log_id in shared:
@@ -198,21 +213,30 @@ def _ids(logs: Iterable[StoredCustomerLog]) -> tuple[int, ...]:
     return tuple(log.log_id for log in logs)
 
 
-def _groups(candidates: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
+def _groups(candidates: Mapping[int, tuple[int, ...]]) -> Iterator[list[int]]:
     """Give records that share candidates, or share them with one that does, together; each record once."""
-    places_of = defaultdict(list)
+    places_of: dict[tuple[int, ...], list[int]] = defaultdict(list)  # many have the very same candidates
     for place, ids in candidates.items():
+        if ids:
+            places_of[ids].append(place)
+        else:
+            yield [place]
+    distinct = list(places_of.items())
+    holding = defaultdict(list)
+    for number, (ids, _) in enumerate(distinct):
         for log_id in ids:
-            places_of[log_id].append(place)
+            holding[log_id].append(number)
     seen: set[int] = set()
-    for start in candidates:
-        group, waiting = [], [start]
+    for start in range(len(distinct)):
+        group: list[int] = []
+        waiting = [start]
         while waiting:
-            place = waiting.pop()
-            if place not in seen:
-                seen.add(place)
-                group.append(place)
-                for log_id in candidates[place]:
-                    waiting += places_of.pop(log_id, [])
+            number = waiting.pop()
+            if number not in seen:
+                seen.add(number)
+                ids, places = distinct[number]
+                group += places
+                for log_id in ids:
+                    waiting += holding.pop(log_id, [])
         if group:
             yield group

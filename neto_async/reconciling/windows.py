@@ -36,6 +36,11 @@ class Window:
     def __contains__(self, log_id: int) -> bool:
         return (self.floor is None or self.floor < log_id) and (self.ceiling is None or log_id < self.ceiling)
 
+    def of(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Give those of some ids, which ascend, that are in it."""
+        start = 0 if self.floor is None else bisect_right(ids, self.floor)
+        return ids[start : None if self.ceiling is None else bisect_left(ids, self.ceiling, lo=start)]
+
 
 def ids_ascend(answered: Iterable[AnsweredCall]) -> bool:
     """Say whether each call that began after another was answered has the higher ids."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from neto_async.reconciling.evidence import AnsweredCall, DoubtfulCall
-from neto_async.reconciling.windows import ids_ascend, windows_of
+from neto_async.reconciling.windows import Window, ids_ascend, windows_of
 
 CALL = DoubtfulCall(number=1, began=10, left_at=100.0)
 
@@ -74,3 +77,13 @@ def test_a_window_is_what_comparing_with_each_call_says():
             younger = [other.lowest_id for other in calls if other.began_at >= call.left_at + 1.0]
             expected = (max(older, default=None), min(younger, default=None))
             assert expected == (found[call.number].floor, found[call.number].ceiling)
+
+
+@given(
+    st.lists(st.integers(1, 30), unique=True).map(sorted).map(tuple),
+    *[st.none() | st.integers(0, 31)] * 2,
+)
+def test_the_ids_in_a_window_are_those_that_it_holds(ids, floor, ceiling):
+    """Cut from ids that ascend, or looked at one by one: the same ids."""
+    window = Window(floor=floor, ceiling=ceiling, settled_at=0.0)
+    assert tuple(log_id for log_id in ids if log_id in window) == window.of(ids)
