@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -32,7 +33,7 @@ from neto_async.reconciling.report import reconciled
 from neto_async.reconciling.settle import over_at, settle
 from neto_async.results import Reconciled, ReconcileReport
 from neto_async.sending.engine import Engine
-from neto_async.sending.waiting import complete_through_cancellation
+from neto_async.sending.waiting import complete_through_cancellation, in_own_thread
 from neto_async.wire import CustomerPage
 
 __all__ = ["Switches", "reader_of", "reconcile_journal", "reconcile_outcomes"]
@@ -73,7 +74,8 @@ async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switch
     listed: list[Any] = list(outcomes)
     if not all(isinstance(outcome, Outcome) for outcome in listed):
         raise ConfigurationError("outcomes must hold outcomes alone, such as `BulkReport.outcomes`")
-    given = doubts_in(listed, zone=engine.settings.wire_timezone)
+    doubts = partial(doubts_in, listed, zone=engine.settings.wire_timezone)
+    given = await in_own_thread(doubts, "neto_async settle")
     found: dict[int, Reconciled] = {}
     async with aclosing(_settled(engine, given, switches, engine.clock.utcnow)) as settled:
         async for some in settled:

@@ -1,13 +1,14 @@
 """
 Settling doubts: read their customers, a few at a time, and say what became of each record.
 
-May import: the rest of reconciling.
+May import: the rest of reconciling, sending.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from functools import partial
 
 from neto_async.reconciling.calibration import Calibration
 from neto_async.reconciling.evidence import (
@@ -25,6 +26,7 @@ from neto_async.reconciling.from_outcomes import NO_CALL
 from neto_async.reconciling.reading import Reader
 from neto_async.reconciling.verdicts import learn, reconcile
 from neto_async.reconciling.windows import windows_of
+from neto_async.sending.waiting import in_own_thread
 
 __all__ = ["CUSTOMERS_A_CALL", "calls_needed", "customers_in", "over_at", "settle"]
 
@@ -81,8 +83,9 @@ async def settle(
             second=await reader.read(usernames) if usernames else NOTHING,
             calibration=calibration,
         )
-        calibration = learn(evidence)
-        verdicts = reconcile(evidence, sole_writer=sole_writer, settle_after=settle_after, windows=windows)
+        judge = partial(reconcile, evidence, sole_writer=sole_writer, settle_after=settle_after, windows=windows)
+        # It takes seconds where a customer has thousands of logs.
+        verdicts, calibration = await in_own_thread(lambda: (judge(), learn(evidence)), "neto_async judge")  # noqa: B023
         yield tuple(map(_with_its_call, verdicts))
 
 

@@ -12,7 +12,6 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,7 +25,7 @@ from neto_async.sending.lanes import Lane
 from neto_async.sending.observing import CallObserver, SafeObserver, logger
 from neto_async.sending.quota import Quota
 from neto_async.sending.records import BatchPart, PendingRecord
-from neto_async.sending.waiting import Deadline
+from neto_async.sending.waiting import Deadline, in_own_thread
 from neto_async.settings import Settings
 from neto_async.wire import Verdict, VerdictKind
 
@@ -195,7 +194,7 @@ class Calls:
                     exchange = LAPSED
                 elif isinstance(exchange, HttpReply) and _is_long(exchange):
                     call.timer.cancel()
-                    call.verdict = await self._judged_in_thread(call, exchange)
+                    call.verdict = await in_own_thread(partial(self._judged, call, exchange), "neto_async judge")
         except Exception as error:  # noqa: BLE001
             # A transport that breaks its contract must not take records with it. A traceback could show a text.
             exchange = Failure(name=type(error).__name__)
@@ -265,17 +264,6 @@ class Calls:
         return call.lane.action.judge(
             reply.status, reply.headers, reply.body, len(call.records), now=self._clock.utcnow()
         )
-
-    async def _judged_in_thread(self, call: Call, reply: HttpReply) -> Verdict:
-        # In a new thread: the loop's threads may all be taken by callers that wait for this answer.
-        threads = ThreadPoolExecutor(1, "neto_async judge")
-        try:
-            judging = asyncio.get_running_loop().run_in_executor(threads, self._judged, call, reply)
-        except RuntimeError:  # the process is ending, and starts no thread any more
-            return self._judged(call, reply)
-        finally:
-            threads.shutdown(wait=False)
-        return await judging
 
     # -- closing --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Waiting that a cancellation can't cut short, and deadlines. May import: nothing of the package."""
+"""Waiting that a cancellation can't cut short or that holds no loop; deadlines. May import: nothing of the package."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import contextvars
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-__all__ = ["Deadline", "complete_through_cancellation", "wait_through_cancellation"]
+__all__ = ["Deadline", "complete_through_cancellation", "in_own_thread", "wait_through_cancellation"]
 
 T = TypeVar("T")
 
@@ -50,6 +51,18 @@ class Deadline:
         else:
             assert self._passed is not None  # noqa: S101 - it was not cancelled
             self._handle = self._loop.call_later(self._grace, self._passed, context=self._context)
+
+
+async def in_own_thread(work: Callable[[], T], name: str) -> T:
+    """Do work that would hold the loop in a thread: one of its own, as all others may wait for this very work."""
+    threads = ThreadPoolExecutor(1, name)
+    try:
+        working = asyncio.get_running_loop().run_in_executor(threads, work)
+    except RuntimeError:  # the process is ending, and starts no thread any more
+        return work()
+    finally:
+        threads.shutdown(wait=False)
+    return await working
 
 
 async def wait_through_cancellation(work: Coroutine[Any, Any, T]) -> T:

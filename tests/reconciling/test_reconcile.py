@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -23,7 +24,7 @@ from neto_async import (
     Unknown,
 )
 from neto_async.models import StoredCustomer, StoredCustomerLog
-from neto_async.reconciling import settle
+from neto_async.reconciling import session, settle
 from neto_async.reconciling.reading import Reader
 from neto_async.sandbox import NetoSandbox, ReadBack, faults
 from neto_async.sending.records import PageRead
@@ -172,6 +173,26 @@ async def test_what_is_no_argument(given, words):
         with pytest.raises(ConfigurationError, match=words):
             await neto.reconcile(**{"outcomes": [], **given})
     assert 0 == store.call_count
+
+
+@pytest.mark.parametrize(("module", "name"), [(session, "doubts_in"), (settle, "reconcile"), (settle, "learn")])
+async def test_what_takes_long_does_not_hold_the_loop(monkeypatch, module, name):
+    """A customer may have thousands of logs: while they are judged the loop goes on."""
+    loop, ticks = asyncio.get_running_loop(), []
+    work = getattr(module, name)
+
+    def slow(*given, **more):
+        ticked = threading.Event()
+        loop.call_soon_threadsafe(ticked.set)
+        ticks.append(ticked.wait(timeout=5))
+        return work(*given, **more)
+
+    async with NetoSandbox(customers=CUSTOMERS) as store, client(store) as neto:
+        outcomes = await add(neto, store, "a")
+        outcomes += await add(neto, store, "b", fault=faults.Reset())
+        monkeypatch.setattr(module, name, slow)
+        report = await neto.reconcile(outcomes, settle_after=0)
+    assert (1, [True]) == (len(report.not_sent), ticks)
 
 
 async def test_nothing_in_doubt_takes_no_call():
