@@ -15,7 +15,7 @@ If it is killed, the next one writes them anew from the journal; they lack the r
 
 From the environment, the same for all processes: IMPORTS_DATABASE, how to connect, as libpq reads it; QUOTA_REDIS, the
 URL of the quota's server; REQUESTS_PER_MINUTE, of all processes; SETTLE_AFTER; the store, as for the service. SANDBOX
-is the address of a sandbox: if it is the store's, plain HTTP will do, and a new quota waits for ten seconds instead of
+is the address of a sandbox: if it is the store's, plain HTTP will do, and a new quota waits for 20 seconds instead of
 two minutes.
 """
 
@@ -55,8 +55,8 @@ REQUESTS_PER_MINUTE = int(os.environ.get("REQUESTS_PER_MINUTE", "400"))
 SANDBOX = os.environ.get("SANDBOX") == os.environ.get("NETO_STORE_URL", "")
 SETTLE_AFTER = float(os.environ.get("SETTLE_AFTER", "0" if SANDBOX else "600"))
 
-WINDOW = 2
-"""Seconds of the quota's window for a sandbox, in place of a store's 60."""
+WINDOW = 10
+"""Seconds of the quota's window for a sandbox, in place of a store's 60. A place must be used within a tenth of it."""
 
 SETTLE = "examples.settle"
 PUT_BACK = "examples.put_back"
@@ -119,7 +119,7 @@ def open_client() -> AsyncNetoClient:
     """Make a client that shares the quota of the account with all other processes."""
     if not SANDBOX:
         return AsyncNetoClient.from_env(quota=RedisQuota(REDIS, calls_per_minute=REQUESTS_PER_MINUTE))
-    times = {"longest_call": 5, "leave_within": 2, "window": WINDOW}
+    times = {"longest_call": 5, "leave_within": 4, "window": WINDOW}
     quota = RedisQuota(REDIS, calls_per_minute=math.ceil(REQUESTS_PER_MINUTE * WINDOW / 60), **times)
     return AsyncNetoClient.from_env(quota=quota, timeout=5, allow_insecure_http=True)
 
@@ -224,7 +224,7 @@ async def open_upload(id_: str) -> AsyncIterator[Upload]:
         yield Upload(rows=rows, reports=KeptReports(id_, folder, mapping=mapping, **plan["reports"]))
 
 
-app = App(connector=PsycopgConnector(conninfo=DATABASE))
+app = App(connector=PsycopgConnector(conninfo=DATABASE, timeout=5))
 jobs = ImportJobs(app, make_client=open_client, make_journal=journal, open_upload=open_upload)
 
 
@@ -378,7 +378,7 @@ class DeployedImports:
     async def follow(self, id_: str) -> AsyncIterator[dict[str, Any]]:
         """Give a status now, and again as it changes."""
         last = await self.status(id_)
-        async with aclosing(self._changes(id_)) as changes:
+        async with aclosing(self._changes(id_, last)) as changes:
             change = asyncio.ensure_future(anext(changes, None))
             ending = asyncio.ensure_future(self._ending.wait())
             try:
@@ -388,10 +388,7 @@ class DeployedImports:
                     if change.done():
                         if (now := change.result()) is None:
                             return
-                        change = asyncio.ensure_future(anext(changes, None))
-                        if now == last:
-                            continue
-                        last = now
+                        last, change = now, asyncio.ensure_future(anext(changes, None))
                     yield last
             finally:
                 change.cancel()
@@ -430,18 +427,24 @@ class DeployedImports:
         """Stop; this process makes no calls for imports."""
         self.stop()
 
-    async def _changes(self, id_: str) -> AsyncGenerator[dict[str, Any], None]:
-        state = State.RUNNING
+    async def _changes(self, id_: str, last: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         with suppress(ConnectorException, RefusedError):  # it was deleted, or who follows has to come again
-            while state in {State.RUNNING, State.SETTLING}:
-                async with aclosing(jobs.follow(id_)) as changes:
-                    async for _ in changes:
-                        yield await self.status(id_)
-                status = await self.status(id_)
-                yield status
-                state = State(status["state"])
-                if state is State.SETTLING:
-                    await asyncio.sleep(SETTLING_EVERY)
+            while last["state"] in {State.RUNNING, State.SETTLING}:
+                async with aclosing(self._looks(id_)) as looks:
+                    async for status in looks:
+                        if status != last:
+                            last = status
+                            yield status
+
+    async def _looks(self, id_: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Look at an import when it may have changed, while it is open or is settled."""
+        async with aclosing(jobs.follow(id_)) as changes:
+            async for _ in changes:
+                yield await self.status(id_)
+        status = await self.status(id_)
+        yield status
+        if status["state"] == State.SETTLING:
+            await asyncio.sleep(SETTLING_EVERY)
 
     async def _read(self, which: LiteralString, **values: Any) -> list[dict[str, Any]]:
         return await app.connector.execute_query_all_async(READ + which, **values)

@@ -214,7 +214,7 @@ async def main() -> None:
         print(f"The store, as its staff see it: {store.url}/")
         print("The service:", *running.addresses)
         print("Processes:", *(f"{name}: {process.pid}," for name, process in running.processes.items()))
-        print("The first call waits for ten seconds, since a new quota does not know what went before.", flush=True)
+        print("The first call waits for 20 seconds, since a new quota does not know what went before.", flush=True)
         await asyncio.Event().wait()
 
 

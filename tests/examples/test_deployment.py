@@ -37,7 +37,7 @@ async def running(store: NetoSandbox) -> AsyncIterator[Deployment]:
 @pytest.fixture
 async def web(running: Deployment) -> AsyncIterator[list[httpx.AsyncClient]]:
     """A client of each web process."""
-    clients = [httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) for url in running.addresses]
+    clients = [httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) for url in running.addresses]
     yield clients
     for client in clients:
         await client.aclose()
@@ -101,18 +101,23 @@ async def test_a_worker_is_killed_and_another_web_process_shows_the_end(store, r
     assert statuses[-1] == listed
 
 
-async def test_what_is_in_doubt_is_settled_by_a_worker(store, running, web):
-    """What is proven absent is sent after a new start, which any web process may give; each row is there once."""
-    store.faults.when(
-        lambda request: any(record["Notes"] == "row 1" for record in request.records), faults.Reset(saves=True)
-    )
-    store.faults.when(
-        lambda request: any(record["Notes"] == "row 101" for record in request.records), faults.Reset(saves=False)
-    )
-    id_ = await upload(web[0], table(250))
-    status = (await followed(web[0], id_))[-1]
+async def in_doubt(store: NetoSandbox, web: httpx.AsyncClient) -> str:
+    """Import 250 rows while the answers of two calls are lost, one of which the store saves."""
+    for note, saves in (("row 1", True), ("row 101", False)):
+        store.faults.when(
+            lambda request, note=note: any(record["Notes"] == note for record in request.records),
+            faults.Reset(saves=saves),
+        )
+    id_ = await upload(web, table(250))
+    status = (await followed(web, id_))[-1]
     store.faults.clear()
     assert ("ended", 200) == (status["state"], status["progress"]["unknown"])
+    return id_
+
+
+async def test_what_is_in_doubt_is_settled_by_a_worker(store, running, web):
+    """What is proven absent is sent after a new start, which any web process may give; each row is there once."""
+    id_ = await in_doubt(store, web[0])
     assert 409 == (await web[0].post(f"/imports/{id_}/cancel")).status_code
 
     answer = await web[1].post(f"/imports/{id_}/settle", params={"sole_writer": True})
@@ -129,6 +134,67 @@ async def test_what_is_in_doubt_is_settled_by_a_worker(store, running, web):
     assert Counter({f"row {row}": 1 for row in range(250)}) == saved(store)
 
 
+async def test_a_settling_goes_on_in_another_worker(store, running, web):
+    """The job is put back where its worker was killed, and nothing that one has noted is lost."""
+    id_ = await in_doubt(store, web[0])
+    calls, held = store.call_count, asyncio.Event()
+    store.faults.next(faults.Late(until=held))
+    await web[1].post(f"/imports/{id_}/settle", params={"sole_writer": True})
+    async with asyncio.timeout(60):
+        await store.until(lambda: store.call_count > calls)
+    for name in ("worker 1", "worker 2"):
+        running.processes[name].kill()
+        await running.processes[name].wait()
+    held.set()
+    await running.start_worker("worker 3")
+
+    status = (await followed(web[0], id_))[-1]
+    assert ("stopped", 100, 100, 0) == (
+        status["state"],
+        *(status["settling"][name] for name in ("added", "not_sent", "unknown")),
+    )
+
+
+async def test_who_was_taken_over_keeps_no_reports(running, web, tmp_path, monkeypatch):
+    """Reports of a run that another one has followed do not take the place of the later ones."""
+    from examples import deployed  # noqa: PLC0415 - what it needs may not be installed
+
+    monkeypatch.setattr(deployed, "DATABASE", running.environment["IMPORTS_DATABASE"])
+    id_ = await upload(web[0], start=False)
+
+    def run(name: str) -> deployed.KeptReports:
+        (tmp_path / name).mkdir()
+        reports = deployed.KeptReports(id_, tmp_path / name, columns=("Notes",))
+        reports.added_before("journal")
+        reports.open("journal")
+        return reports
+
+    first, second = run("first"), run("second")
+    for reports in (second, first):
+        reports.close(complete=False)
+    deployed.fetch(id_, "reports/", tmp_path)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "reports").iterdir()}
+    assert kept == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "second" / "reports").iterdir()}
+    assert ["added.csv", "rejected.csv", "unknown.csv", "not_sent.csv"] == (
+        (await web[1].get(f"/imports/{id_}")).json()["reports"]
+    )
+
+
+async def test_without_the_database_single_logs_go_on(store, running, web):
+    """Handlers add logs, and what needs the database is answered 503 with the seconds to wait."""
+    assert [] == (await web[0].get("/imports")).json()["imports"]
+    running.processes["PostgreSQL"].kill()
+    await running.processes["PostgreSQL"].wait()
+    assert 201 == (await web[0].post("/customers/ann/logs", json={"notes": "n"})).status_code
+    assert 1 == store.log_count
+    for answer in (
+        await web[0].get("/imports"),
+        await web[0].post("/imports", params={"name": "a.csv"}, content="Notes\nx\n"),
+    ):
+        assert (503, "10") == (answer.status_code, answer.headers["Retry-After"])
+        assert "database" in answer.json()["detail"]
+
+
 async def test_an_import_is_looked_at_cancelled_continued_and_deleted(store, running, web):
     """What one web process was given, the other one shows, cancels, starts and deletes."""
     id_ = await upload(web[0], start=False)
@@ -139,6 +205,7 @@ async def test_an_import_is_looked_at_cancelled_continued_and_deleted(store, run
     assert [status] == await followed(web[0], id_)
     assert 409 == (await web[1].post(f"/imports/{id_}/settle")).status_code
 
+    store.refuse_when(lambda fields: fields["Notes"] == "row 0")
     held = asyncio.Event()
     store.faults.next(None, None, faults.Late(until=held))
     await web[1].post(f"/imports/{id_}/start")
@@ -151,9 +218,17 @@ async def test_an_import_is_looked_at_cancelled_continued_and_deleted(store, run
     assert ("cancelled", 0) == (status["state"], status["progress"]["unknown"])
     assert status["progress"]["added"] == store.log_count < ROWS
     assert 409 == (await web[1].delete(f"/imports/{id_}")).status_code
+    rejected = (await web[0].get(f"/imports/{id_}/reports/rejected.csv")).text
 
     await web[1].post(f"/imports/{id_}/start")
-    assert set() == await check(web[1], (await followed(web[0], id_))[-1], store)
+    status = (await followed(web[0], id_))[-1]
+    assert ("ended", ROWS - 1, 1) == (status["state"], status["progress"]["added"], status["progress"]["rejected"])
+    assert Counter({f"row {row}": 1 for row in range(1, ROWS)}) == saved(store)
+    assert ROWS - 1 == len(set(await notes(web[0], id_, "added.csv")))
+    # The reason is known from the store's answer alone, which the earlier run had.
+    assert rejected == (await web[1].get(f"/imports/{id_}/reports/rejected.csv")).text
+    assert "row 0,ann,1,2,Rejected," in rejected
+    assert "earlier run" not in rejected
     assert 404 == (await web[1].get(f"/imports/{id_}/reports/plan.json")).status_code
     assert 204 == (await web[1].delete(f"/imports/{id_}")).status_code
     for answer in (await web[0].get(f"/imports/{id_}"), await web[0].get(f"/imports/{id_}/events")):
