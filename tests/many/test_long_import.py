@@ -127,8 +127,10 @@ async def test_each_row_is_added_once_by_workers_that_are_killed(postgres: Any, 
         f"settled: {dict(settled)} in {took[1]} s, {most_settling:.0f} MB; then {dict(ended)}"
     )
     record_property("came to", came_to)
-    assert Counter(rows.text(index) for rows in imports for index in range(rows.count)) == Counter(saved.values())
+    surplus = Counter(saved.values())
+    surplus.subtract(rows.text(index) for rows in imports for index in range(rows.count))
+    assert {} == {text: count for text, count in surplus.items() if count}
     assert {"Added", "Unknown"} == set(brought)
     assert brought["Unknown"] == settled.total()
     assert len(saved) == ended["Added"] == ended.total()
-    assert saved == said
+    assert set() == saved.items() ^ said.items()
