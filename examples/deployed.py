@@ -316,6 +316,7 @@ class DeployedImports:
         mapping: ColumnMapping = ColumnMapping(),  # noqa: B008 - frozen
     ) -> str:
         """Take an upload in."""
+        self._uploads.check(name)
         id_ = secrets.token_hex(8)
         with tempfile.TemporaryDirectory() as folder:
             await self._uploads.take_in(Path(folder, "upload"), name, pieces, mapping)

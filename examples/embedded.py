@@ -192,6 +192,7 @@ class EmbeddedImports:
         mapping: ColumnMapping = ColumnMapping(),  # noqa: B008 - frozen
     ) -> str:
         """Take an upload in."""
+        self._uploads.check(name)
         self._sweep()
         id_ = secrets.token_hex(8)
         job = Job(self._folder / (id_ + PART), name, mapping)

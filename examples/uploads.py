@@ -107,9 +107,23 @@ class Uploads:
         self._may_read = asyncio.Semaphore(limits.readers)
         self._closing = False
 
+    def check(self, name: str) -> None:
+        """
+        Look whether there is a place for one, before it costs anything.
+
+        Raises:
+            RefusedError: There is none now, or the name is too long.
+        """
+        if self._closing:
+            raise ending()
+        if self._arriving >= self._limits.uploads:
+            raise RefusedError("too many files are being uploaded; try again later", status=503, retry_after=10)
+        if len(name) > MAX_NAME:
+            raise RefusedError(f"the file's name is longer than {MAX_NAME} characters")
+
     async def take_in(self, folder: Path, name: str, pieces: AsyncIterable[bytes], mapping: ColumnMapping) -> None:
         """
-        Store an upload as it comes, and what the reader makes of it.
+        Store an upload as it comes, and what the reader makes of it; `check` comes just before.
 
         Args:
             folder: Of this upload alone; made here.
@@ -118,15 +132,9 @@ class Uploads:
             mapping: How its columns become logs.
 
         Raises:
-            RefusedError: It is too large or too slow, can't be imported, or can't be taken now.
+            RefusedError: It is too large or too slow, or can't be imported.
             OSError: It can't be kept.
         """
-        if self._closing:
-            raise ending()
-        if self._arriving >= self._limits.uploads:
-            raise RefusedError("too many files are being uploaded; try again later", status=503, retry_after=10)
-        if len(name) > MAX_NAME:
-            raise RefusedError(f"the file's name is longer than {MAX_NAME} characters")
         self._arriving += 1
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o700)
