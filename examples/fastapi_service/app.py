@@ -6,7 +6,7 @@ A FastAPI service with neto_async: single logs from handlers, imports of uploads
 From the environment: NETO_STORE_URL, NETO_USERNAME, NETO_API_KEY; IMPORTS, the folder of the imports; MAX_UPLOAD, in
 bytes; REQUESTS_PER_MINUTE, this process's share of the store's limit; GRACE, seconds for the calls under way when the
 server ends; SETTLE_AFTER, seconds after which nothing of a call in doubt is saved any more; HOSTS, the names under
-which a proxy serves it; PORT. Without a store: see demo.py.
+which a proxy serves it; PORT; LISTEN, an address other than loopback's. Without a store: see demo.py.
 
 With IMPORTS_DATABASE it is one web process of many, and workers send the imports: see `examples.deployed`.
 """
