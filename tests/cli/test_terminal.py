@@ -110,7 +110,7 @@ async def test_a_dry_run_that_a_person_watches(run: Any, store: NetoSandbox, ter
     file = tmp_path / "calls.csv"
     file.write_text("Username,Notes\nNULL,a\n", encoding="utf-8")
     ran = await run("import", str(file), "--dry-run", store=store, terminal=terminal.name, TERM="xterm")
-    last = "An import that nobody watches would be refused, because of the doubts.\n"
+    last = "An unattended import would be refused because of the doubts.\n"
     await terminal.until(last)
     assert (0, True) == (ran.code, terminal.shown.endswith(last))
 
