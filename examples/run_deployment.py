@@ -3,13 +3,14 @@ The FastAPI service as a deployment on this machine: python -m examples.run_depl
 
 It runs what compose.yaml does, without containers: two web processes and two workers, with a PostgreSQL server, a Redis
 server and a store of their own, on free ports and in a temporary folder. Both servers must be installed. Kill what you
-like: it says which processes there are.
+like: it prints which processes there are, and a command for a further worker. Ctrl-C, SIGTERM or SIGHUP ends them all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -101,6 +102,12 @@ class Deployment:
         self._readers.append(asyncio.create_task(self._read(process, serving)))
         return await serving
 
+    @property
+    def worker_command(self) -> str:
+        """A further worker as a command for a shell, to be run in the project's folder."""
+        variables = (f"{name}={value}" for name, value in self.environment.items() if name != "PORT")
+        return shlex.join(("env", *variables, sys.executable, *WORKER[1:]))
+
     async def aclose(self) -> None:
         """End them: what serves people first, and the servers last."""
         for names in (("web", "worker"), ("PostgreSQL", "Redis")):
@@ -114,7 +121,12 @@ class Deployment:
 
     async def _run(self, *command: object) -> None:
         process = await self._process(*command, output=PIPE)
-        said, _ = await process.communicate()
+        try:
+            said, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
         if process.returncode:
             raise RuntimeError(said.decode())
 
@@ -208,13 +220,33 @@ async def answered(port: int) -> None:
             await asyncio.sleep(0.05)
 
 
+def end_by_signals() -> None:
+    """Have Ctrl-C, SIGTERM and SIGHUP cancel this task, once: a second signal does not break off the clean-up."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101
+    ending = False
+
+    def end() -> None:
+        nonlocal ending
+        if not ending:
+            ending = True
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, end)
+
+
 async def main() -> None:
-    """Run it until Ctrl-C, with a store that is gone afterwards."""
+    """Run it until Ctrl-C or SIGTERM, with a store that is gone afterwards."""
+    end_by_signals()
     async with make_store() as store, deployment(store) as running:
         print(f"The store, as its staff see it: {store.url}/")
         print("The service:", *running.addresses)
         print("Processes:", *(f"{name}: {process.pid}," for name, process in running.processes.items()))
-        print("The first call waits for 20 seconds, since a new quota does not know what went before.", flush=True)
+        print("A further worker, from this folder:", running.worker_command)
+        print("The first call waits for 20 seconds, since a new quota does not know what went before.")
+        print("Ctrl-C ends it.", flush=True)
         await asyncio.Event().wait()
 
 
@@ -223,5 +255,5 @@ if __name__ == "__main__":
         asyncio.run(main())
     except MissingError as missing:
         sys.exit(str(missing))
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         pass

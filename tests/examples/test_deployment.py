@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
+import re
+import shlex
+import signal
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
-from served import saved, table
+from served import ROOT, saved, table
 
 from examples import run_deployment
 from examples.run_deployment import Deployment, deployment
@@ -250,3 +258,36 @@ async def test_a_web_process_ends_while_it_is_watched(store, running, web):
 
     assert set() == await check(web[1], (await followed(web[1], id_))[-1], store)
     assert not [line for line in running.said if "Traceback" in line]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+async def test_a_signal_leaves_nothing_behind(name):
+    """All processes have ended, and the folder is gone; the command that it prints starts a worker meanwhile."""
+    command = (sys.executable, "-u", "-m", "examples.run_deployment")
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=PIPE, stderr=STDOUT)
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(120):
+        while "Ctrl-C ends it." not in said:
+            line = await process.stdout.readline()
+            assert line, said
+            said += line.decode()
+    started = [int(pid) for pid in re.findall(r"\w: (\d+),", said)]
+    assert 6 == len(started)
+    (line,) = re.findall(r"from this folder: (.+)", said)
+    database = dict(word.partition("=")[::2] for word in shlex.split(line))["IMPORTS_DATABASE"]
+    with psycopg.connect(database) as connection:
+        folder = Path(connection.execute("SHOW data_directory").fetchone()[0])
+    worker = await asyncio.create_subprocess_shell(f"{line} --one-shot", cwd=ROOT, stdout=PIPE, stderr=STDOUT)
+    worked, _ = await worker.communicate()
+    assert 0 == worker.returncode, worked.decode()
+
+    process.send_signal(signal.Signals[name])
+    process.send_signal(signal.SIGTERM)  # an impatient second one breaks nothing off
+    rest, _ = await process.communicate()
+
+    assert (b"", 0) == (rest, process.returncode)
+    for pid in started:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert not folder.parent.exists()
