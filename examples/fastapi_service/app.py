@@ -213,7 +213,40 @@ def json_only(request: Request) -> None:
         raise HTTPException(415, "the body has to be application/json")
 
 
-app = FastAPI(title="Customer logs", lifespan=neto_lifespan(open_client, lifespan=importing))
+class Refusal(BaseModel):
+    """Why something is not done; where a parameter or a field is wrong, FastAPI lists what."""
+
+    detail: str | list[Any]
+
+
+REASONS = {
+    400: "the body can't be read",
+    403: "another site's page may not do this, or the service's name is not in HOSTS",
+    404: "there is no such import or report",
+    408: "the body took too long to arrive",
+    409: "not in the state that the import is in",
+    413: "the body is too large",
+    415: "the body is not application/json",
+    422: "a parameter is missing or wrong, or the file can't be imported",
+    503: "too much at once, the service is ending, or its disk or database fails; Retry-After says when to try again",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Give what OpenAPI says of these answers."""
+    return {status: {"model": Refusal, "description": REASONS[status]} for status in statuses}
+
+
+UPLOAD = {
+    "requestBody": {
+        "description": "The file itself: CSV, NDJSON, JSON or XLSX, whatever its Content-Type; not a form.",
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""What OpenAPI says of an upload, which `add_import` reads as it comes."""
+
+app = FastAPI(title="Customer logs", lifespan=neto_lifespan(open_client, lifespan=importing), responses=refusals(403))
 app.add_middleware(Guard)
 add_error_handlers(app)
 app.mount("/page", StaticFiles(directory=PAGE))
@@ -245,7 +278,12 @@ class NewLog(BaseModel):
     date_required_follow_up: date | None = None
 
 
-@app.post("/customers/{username}/logs", status_code=201, responses=ERROR_RESPONSES, dependencies=[Depends(json_only)])
+@app.post(
+    "/customers/{username}/logs",
+    status_code=201,
+    responses={**refusals(400, 408, 413, 415), **ERROR_RESPONSES},
+    dependencies=[Depends(json_only)],
+)
 async def add_log(username: str, log: NewLog, neto: Neto) -> dict[str, int]:
     """Add a log and wait until its fate is known; handlers that do so at once share calls."""
     added = await neto.add_customer_log({"username": username, **log.model_dump()})
@@ -270,58 +308,63 @@ def get_imports(request: Request) -> Imports:
 AllImports = Annotated[Imports, Depends(get_imports)]
 
 
-@app.get("/imports")
+@app.get("/imports", responses=refusals(503))
 async def list_imports(imports: AllImports) -> dict[str, Any]:
     """List the imports, newest first, and what can be chosen for a new one."""
     newest_first, problems = await imports.listed()
     return {"imports": newest_first, "kinds": list(KINDS), "max_bytes": MAX_UPLOAD, "problems": problems}
 
 
-@app.post("/imports")
+@app.post(
+    "/imports",
+    status_code=202,
+    responses={201: {"description": "Kept; with start=false"}, **refusals(408, 413, 422, 503)},
+    openapi_extra=UPLOAD,
+)
 async def add_import(
     request: Request, imports: AllImports, name: str, kind: str = "", timezone: str = "", *, start: bool = True
 ) -> JSONResponse:
-    """Take the file that is the body in; with ``start=false`` nothing is sent before `start_import`."""
+    """Take the file that is the body in, and begin to send; ``start=false`` leaves that to `start_import`."""
     id_ = await imports.add(name, request.stream(), mapping_for(kind, timezone))
     if start:
         await imports.start(id_)
     return JSONResponse(await imports.status(id_), 202 if start else 201, {"Location": f"/imports/{id_}"})
 
 
-@app.get("/imports/{id_}")
+@app.get("/imports/{id_}", responses=refusals(404, 503))
 async def show_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Say how far it is."""
     return await imports.status(id_)
 
 
-@app.get("/imports/{id_}/preview")
+@app.get("/imports/{id_}/preview", responses=refusals(404, 503))
 async def preview_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Say what it sends: columns, the first logs, the first invalid rows."""
     return await imports.preview(id_)
 
 
-@app.post("/imports/{id_}/start", status_code=202)
+@app.post("/imports/{id_}/start", status_code=202, responses=refusals(404, 503))
 async def start_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Begin to send, or go on after a stop."""
     await imports.start(id_)
     return await imports.status(id_)
 
 
-@app.post("/imports/{id_}/cancel", status_code=202)
+@app.post("/imports/{id_}/cancel", status_code=202, responses=refusals(404, 409, 503))
 async def cancel_import(id_: str, imports: AllImports) -> dict[str, Any]:
     """Stop it: what is under way ends, and the rest is not sent before it is started again."""
     await imports.cancel(id_)
     return await imports.status(id_)
 
 
-@app.post("/imports/{id_}/settle", status_code=202)
+@app.post("/imports/{id_}/settle", status_code=202, responses=refusals(404, 409, 503))
 async def settle_import(id_: str, imports: AllImports, *, sole_writer: bool = False) -> dict[str, Any]:
     """Read the customers of its rows in doubt back; with ``sole_writer=true`` under the guarantee that this names."""
     await imports.settle(id_, sole_writer=sole_writer)
     return await imports.status(id_)
 
 
-@app.get("/imports/{id_}/events")
+@app.get("/imports/{id_}/events", responses=refusals(404, 503))
 async def watch_import(id_: str, imports: AllImports) -> StreamingResponse:
     """Stream how far it is."""
     await imports.status(id_)  # an answer that has begun can't be a 404 any more
@@ -329,7 +372,7 @@ async def watch_import(id_: str, imports: AllImports) -> StreamingResponse:
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@app.get("/imports/{id_}/reports/{name}")
+@app.get("/imports/{id_}/reports/{name}", responses=refusals(404, 503))
 async def download_report(id_: str, name: str, imports: AllImports) -> StreamingResponse:
     """Return a report."""
     pieces = await imports.report(id_, name)
@@ -337,7 +380,7 @@ async def download_report(id_: str, name: str, imports: AllImports) -> Streaming
     return StreamingResponse(pieces, media_type="text/csv", headers=headers)
 
 
-@app.delete("/imports/{id_}", status_code=204)
+@app.delete("/imports/{id_}", status_code=204, responses=refusals(404, 409, 503))
 async def remove_import(id_: str, imports: AllImports) -> Response:
     """Delete an import that was never started, or has ended."""
     await imports.remove(id_)

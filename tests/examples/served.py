@@ -18,6 +18,7 @@ import httpx
 import uvicorn
 from aiohttp import web
 from attrs import define, field
+from fastapi.routing import APIRoute
 
 from examples import guard
 from examples.aiohttp_service import app as aiohttp_app
@@ -91,12 +92,24 @@ async def serving(framework: str, folder: Path) -> AsyncIterator[Service]:
                 server = uvicorn.Server(config)
                 stack.push_async_callback(stopped, server, asyncio.create_task(server.serve(sockets=[listener])))
             service.serves_at(listener.getsockname()[1])
+            if framework == "fastapi":
+                service.http.event_hooks = {"response": [is_declared]}
             # A connection waits in the listening socket until the server takes it.
             await service.http.get("/health")
             yield service
     finally:
         await service.aclose()
         listener.close()
+
+
+async def is_declared(answer: httpx.Response) -> None:
+    """Hold that OpenAPI lists the status of an answer of FastAPI's service, for whichever test it is."""
+    schema, asked = fastapi_app.app.openapi(), answer.request
+    for route in fastapi_app.app.routes:
+        if isinstance(route, APIRoute) and asked.method in route.methods and route.path_regex.match(asked.url.path):
+            if route.include_in_schema:
+                assert str(answer.status_code) in schema["paths"][route.path][asked.method.lower()]["responses"]
+            return
 
 
 async def stopped(server: uvicorn.Server, running: asyncio.Task[None]) -> None:

@@ -26,7 +26,7 @@ async def test_the_page_comes_with_all_it_names(service):
 
 
 async def test_openapi_lists_what_a_log_may_be_answered(service):
-    """Beside 201 and 422 the description has 502, 503 and 504 for the route that adds a log."""
+    """What the guard answers, what FastAPI does for a body that is no log, and the outcomes of one."""
     described = (await service.http.get("/openapi.json")).json()
     answers = described["paths"]["/customers/{username}/logs"]["post"]["responses"]
-    assert {"201", "422", "502", "503", "504"} == set(answers)
+    assert {"201", "400", "403", "408", "413", "415", "422", "502", "503", "504"} == set(answers)

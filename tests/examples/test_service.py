@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import inspect
 import json
 import re
 from collections import Counter
 
 import pytest
-from served import ROOT, ServiceProcess, aiohttp_app, saved, table
+from served import ROOT, ServiceProcess, aiohttp_app, fastapi_app, saved, table
 
+from examples import uploads
+from examples.imports import RefusedError
 from neto_async.sandbox import faults
 
 # -- single logs ----------------------------------------------------------------------------------------------------
@@ -175,6 +178,17 @@ async def test_a_refused_file_leaves_nothing(service, store):
     assert len(REFUSED) == len({answer.json()["detail"] for answer in answers.values()})
     assert [] == (await service.http.get("/imports")).json()["imports"]
     assert ([], 0) == (list(service.folder.iterdir()), store.call_count)
+
+
+def test_openapi_says_what_an_upload_is_and_can_be_answered():
+    """A binary body, and all that the guard, `Uploads` and the handler answer; see `served.is_declared` as well."""
+    upload = fastapi_app.app.openapi()["paths"]["/imports"]["post"]
+    refused = {RefusedError("").status, *map(int, re.findall(r"status=(\d+)", inspect.getsource(uploads)))}
+
+    assert {201, 202, 403} | refused == set(map(int, upload["responses"]))
+    assert {413, 422, 503} < refused
+    (body,) = upload["requestBody"]["content"].values()
+    assert {"type": "string", "format": "binary"} == body["schema"]
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(service):
