@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from attrs import frozen
 
-from examples.imports import RefusedError
+from examples.imports import KINDS, RefusedError
 from examples.reading import DISK_FULL, REFUSED, restored
 from neto_async import CustomerLog, InvalidRecordError
 from neto_async.importing import ColumnMapping, Row
@@ -196,11 +196,18 @@ class Uploads:
         if self._closing:
             raise ending()
         if reader.returncode == REFUSED:
-            raise RefusedError(json.loads(said))
+            raise RefusedError(for_callers(json.loads(said)))
         if reader.returncode == DISK_FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if reader.returncode != 0:
             raise RefusedError(f"{name}: it takes more time or memory to read than this service gives a file")
+
+
+def for_callers(reason: str) -> str:
+    """Add what helps here where the library names options of its command."""
+    if " --" not in reason:
+        return reason
+    return f"{reason}. Here a kind of file (kind=…) takes the place of such options: {', '.join(KINDS) or 'none yet'}"
 
 
 def plan_in(folder: Path) -> dict[str, Any]:

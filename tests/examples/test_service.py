@@ -180,6 +180,14 @@ async def test_a_refused_file_leaves_nothing(service, store):
     assert ([], 0) == (list(service.folder.iterdir()), store.call_count)
 
 
+async def test_a_file_that_needs_a_mapping_is_answered_with_the_kinds(service):
+    """Where the library names an option of its command, the answer names what a caller can ask for; else not."""
+    answer = await service.upload("calls.csv", "Colour,Size\nred,2\n")
+    assert "--map" in answer.json()["detail"]
+    assert answer.json()["detail"].endswith("(kind=…) takes the place of such options: crm-export")
+    assert "kind=" not in (await service.upload("calls.csv", "")).json()["detail"]
+
+
 def test_openapi_says_what_an_upload_is_and_can_be_answered():
     """A binary body, and all that the guard, `Uploads` and the handler answer; see `served.is_declared` as well."""
     upload = fastapi_app.app.openapi()["paths"]["/imports"]["post"]
