@@ -15,8 +15,8 @@ If it is killed, the next one writes them anew from the journal; they lack the r
 
 From the environment, the same for all processes: IMPORTS_DATABASE, how to connect, as libpq reads it; QUOTA_REDIS, the
 URL of the quota's server; REQUESTS_PER_MINUTE, of all processes; SETTLE_AFTER; the store, as for the service. SANDBOX
-is the address of a sandbox: if it is the store's, plain HTTP will do, and a new quota waits for 20 seconds instead of
-two minutes.
+is the address of a sandbox: if it is the store's, plain HTTP will do, and a new quota lets no call begin for
+20 seconds instead of 131.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ WINDOW = 10
 SETTLE = "examples.settle"
 PUT_BACK = "examples.put_back"
 """Names of tasks."""
+
+WAITS_FOR = {
+    ImportState.WAITING: "it waits for a worker",
+    ImportState.RUNNING: "no call of it has ended yet; it may wait for the quota",
+}
+"""Reasons in the status of an import of which no outcome is known yet."""
 
 SETTLING_EVERY = 1.0
 """Seconds between two looks at a settling."""
@@ -476,6 +482,8 @@ class DeployedImports:
             state, reason = State.STOPPED, "it did not begin; start it again"
         else:
             state, reason = STATES[now.state], now.reason
+            if progress["total"] is None:
+                reason = reason or WAITS_FOR.get(now.state, "")
         return {
             "id": row["id"],
             "name": row["name"],

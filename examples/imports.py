@@ -96,8 +96,9 @@ class Imports(Protocol):
     All imports of a service; each is named by its id.
 
     A status says how far an import is, as JSON may carry it: ``id``, ``name``, ``created_at``, ``state`` (one of
-    `State`), ``reason`` (why it stopped, else empty), ``progress`` (the counts of `ImportProgress`), ``settling``
-    (None, or what `Settling` has) and ``reports`` (the names of those that can be downloaded).
+    `State`), ``reason`` (why it stopped, or what it waits for before its first outcome where that is known, else
+    empty), ``progress`` (the counts of `ImportProgress`), ``settling`` (None, or what `Settling` has) and ``reports``
+    (the names of those that can be downloaded).
 
     Methods that name an import raise `RefusedError` (404) where there is none of this id, and all of them where what
     they are asked for can't be done now.

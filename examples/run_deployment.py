@@ -245,7 +245,7 @@ async def main() -> None:
         print("The service:", *running.addresses)
         print("Processes:", *(f"{name}: {process.pid}," for name, process in running.processes.items()))
         print("A further worker, from this folder:", running.worker_command)
-        print("The first call waits for 20 seconds, since a new quota does not know what went before.")
+        print("The first import or log waits for 20 seconds, since a new quota does not know what went before.")
         print("Ctrl-C ends it.", flush=True)
         await asyncio.Event().wait()
 

@@ -109,6 +109,29 @@ async def test_a_worker_is_killed_and_another_web_process_shows_the_end(store, r
     assert statuses[-1] == listed
 
 
+async def test_an_import_says_what_it_waits_for(store, running, web):
+    """Before its first outcome: a worker, then a call that has not ended. Afterwards its counts say how far it is."""
+    for name in ("worker 1", "worker 2"):
+        running.processes[name].terminate()
+        await running.processes[name].wait()
+    held = asyncio.Event()
+    store.faults.next(faults.Late(until=held))
+    id_ = await upload(web[0])
+
+    async def now() -> tuple[str, str]:
+        status = (await web[0].get(f"/imports/{id_}")).json()
+        return status["state"], status["reason"]
+
+    assert ("running", "it waits for a worker") == await now()
+    await running.start_worker("worker 3")
+    async with asyncio.timeout(60):
+        await store.until(lambda: store.call_count > 0)
+    assert ("running", "no call of it has ended yet; it may wait for the quota") == await now()
+    held.set()
+    await followed(web[0], id_)
+    assert ("ended", "") == await now()
+
+
 async def in_doubt(store: NetoSandbox, web: httpx.AsyncClient) -> str:
     """Import 250 rows while the answers of two calls are lost, one of which the store saves."""
     for note, saves in (("row 1", True), ("row 101", False)):

@@ -147,7 +147,7 @@ function showJob(status) {
   part("job-title").textContent = status.name;
   part("state").textContent = STATES[status.state];
   part("state").className = `badge ${status.state}`;
-  part("left").textContent = running ? timeLeft(now) : "";
+  part("left").textContent = running ? status.reason || timeLeft(now) : "";
   part("bar").max = now.total || 1;
   part("bar").value = done;
   part("counts").replaceChildren(...Object.values(REPORTS).map(
