@@ -363,8 +363,9 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     multiple=True,
     type=click.IntRange(min=1),
     metavar="ROW",
-    help="You looked, and the row is not in the store. May be repeated.",
+    help="You looked, and the row is not in the store. Refused if a log of its customer has its text. May be repeated.",
 )
+@option(MAIN, "--sure", is_flag=True, help="Take --absent even so: you know that these logs are somebody else's.")
 @option(
     MAIN,
     "--journal",
@@ -390,6 +391,7 @@ def settle(  # noqa: PLR0917 (click hands each option over as an argument)
     settle_after: float,
     found: dict[int, int],
     absent: tuple[int, ...],
+    sure: bool,
     journal: JournalPlace | None,
     report: Path | None,
     as_json: bool,
@@ -421,6 +423,7 @@ def settle(  # noqa: PLR0917 (click hands each option over as an argument)
         journal=journal_at(place),
         found=found,
         absent=frozenset(absent),
+        sure=sure,
         sole_writer=sole_writer,
         marker=marker,
         settle_after=60 * settle_after,

@@ -26,19 +26,19 @@ from neto_async.importing.resuming import outcomes_so_far
 from neto_async.journals.marking import agreed
 from neto_async.journals.protocol import READ_AT_ONCE
 from neto_async.mapping.columns import ColumnMapping
-from neto_async.models import CustomerLog
+from neto_async.models import CustomerLog, StoredCustomerLog
 from neto_async.reconciling.evidence import Missing
-from neto_async.reconciling.from_journal import as_seen, doubts_of
+from neto_async.reconciling.from_journal import JournalDoubts, as_seen, doubts_of, looking_like
 from neto_async.results import ReconcileReport
 from neto_async.settings import Settings, credentials_from_env
 
 __all__ = ["SettleOptions", "settle_file"]
 
-OWN_OPTIONS = {"--sole-writer": 0, "--settle-after": 1, "--found": 1, "--absent": 1, "--json": 0}
+OWN_OPTIONS = {"--sole-writer": 0, "--settle-after": 1, "--found": 1, "--absent": 1, "--sure": 0, "--json": 0}
 """Options of the command that `import` does not have, or that belong to one run, and how many words each takes."""
 
 PATIENCE = 30.0
-"""Seconds after which a log that a person saw is taken unread."""
+"""Seconds after which what a person saw is taken unread."""
 
 MAX_ROWS = 20
 """Rows still in doubt that a summary shows."""
@@ -53,6 +53,7 @@ class SettleOptions:
         journal: A `SqliteJournal`, or one with its methods.
         found: Log ids that a person saw in the store, by row from 1.
         absent: Rows from 1 that a person did not find there.
+        sure: They are absent even if logs of their customers have their texts.
         sole_writer: The user's guarantee.
         marker: The form of the marker that the rows were sent with; None without one.
         marker_noted: Whether the journal says that.
@@ -64,6 +65,7 @@ class SettleOptions:
     journal: Any
     found: Mapping[int, int]
     absent: frozenset[int]
+    sure: bool
     sole_writer: bool
     marker: str | None
     settle_after: float
@@ -116,31 +118,43 @@ def _at(row: int, where: Row, source: LogSource) -> str:
 
 
 async def _look_for(
-    client: dict[str, Any], rows: Mapping[int, tuple[CustomerLog, str]], found: Mapping[int, int], screen: Screen
+    client: dict[str, Any],
+    rows: Mapping[int, tuple[CustomerLog, str]],
+    doubts: JournalDoubts,
+    options: SettleOptions,
+    screen: Screen,
 ) -> None:
     """
-    Check that the logs that a person saw belong to the customers of their rows; say so where that can't be checked.
+    Check what a person saw in the logs of the rows' customers; say so where they can't be read.
 
     Raises:
-        ConfigurationError: The customer has no such log.
+        ConfigurationError: A customer does not have the log that was found, or has one with the text of an absent row.
     """
-    read: dict[str, set[int] | str] = {"": "the row has no user name"}
+    found = options.found
+    read: dict[str, list[StoredCustomerLog] | str] = {"": "the row has no user name"}
     async with AsyncNetoClient(**client, give_up_after=PATIENCE) as neto:
-        for row, log_id in found.items():
-            log, at = rows[row]
+        for row, (log, at) in rows.items():
             name = (log.username or "").strip()
             if name not in read:
                 try:
-                    read[name] = {log.log_id async for log in neto.customer_logs(name)}
+                    read[name] = [log async for log in neto.customer_logs(name)]
                 except NetoError as error:
                     read[name] = str(error)
             logs = read[name]
             if isinstance(logs, str):
-                screen.say(f"Log {log_id} is taken to be {at} as you say; it can't be read back: {logs}.")
-            elif log_id not in logs:
+                taken = f"Log {found[row]} is taken to be {at}" if row in found else f"{at.capitalize()} is absent"
+                screen.say(f"{taken} as you say; it can't be read back: {logs}.")
+            elif row in found:
+                if found[row] not in {log.log_id for log in logs}:
+                    raise ConfigurationError(
+                        f"log {found[row]} can't be {at}: the store has {counted(len(logs), 'log')} of the row's "
+                        "customer, and not this one; nothing was noted"
+                    )
+            elif like := [log_id for log_id in looking_like(row - 1, doubts, logs) if log_id not in found.values()]:
                 raise ConfigurationError(
-                    f"log {log_id} can't be {at}: the store has {counted(len(logs), 'log')} of the row's customer, and "
-                    "not this one; nothing was noted"
+                    f"{at} may be in the store: its customer has logs with its text that are no other row's: "
+                    f"{', '.join(map(str, like[:MAX_ROWS]))}; nothing was noted. If one is the row, give --found "
+                    f"{row}={like[0]}; if all are somebody else's, add --sure"
                 )
 
 
@@ -157,8 +171,10 @@ def _note(client: dict[str, Any], source: LogSource, settings: Settings, options
             for row, (log, where) in enumerate(source, 1)
             if row in chosen and isinstance(log, CustomerLog)
         }
-        if options.found:
-            asyncio.run(_look_for(client, rows, options.found, screen))
+        doubts = doubts_of(journal, source, zone=settings.wire_timezone, marker=options.marker)
+        to_check = {row: log for row, log in rows.items() if row in options.found or not options.sure}
+        if to_check:
+            asyncio.run(_look_for(client, to_check, doubts, options, screen))
         journal.settle(seen)
     finally:
         journal.close()

@@ -1,8 +1,8 @@
 """
 The doubts of a journal, with the logs of its source.
 
-May import: evidence, windows, importing, journals, models, outcomes, wire. Order numbers are those of the journal's
-events. All of this runs in the journal's thread.
+May import: calibration, evidence, windows, importing, journals, models, outcomes, wire. Order numbers are those of the
+journal's events. All of this runs in the journal's thread.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from neto_async.errors import ConfigurationError
 from neto_async.importing.resuming import check_source, outcomes_so_far
 from neto_async.journals.marking import Marking, marker_of
 from neto_async.journals.protocol import JournalCall, Known, RowState
-from neto_async.models import CustomerLog
+from neto_async.models import CustomerLog, StoredCustomerLog
 from neto_async.outcomes import Added, Unknown
+from neto_async.reconciling.calibration import Text
 from neto_async.reconciling.evidence import (
     AnsweredCall,
     Doubt,
@@ -34,7 +35,7 @@ from neto_async.reconciling.evidence import (
 from neto_async.reconciling.windows import windows_of
 from neto_async.wire import fields_of
 
-__all__ = ["JournalDoubts", "as_seen", "as_settled", "combined", "doubts_of", "require_readable_twice"]
+__all__ = ["JournalDoubts", "as_seen", "as_settled", "combined", "doubts_of", "looking_like", "require_readable_twice"]
 
 
 @frozen
@@ -179,6 +180,20 @@ def as_seen(
                 "that row was sent; nothing was noted"
             )
     return noted
+
+
+def looking_like(position: int, doubts: JournalDoubts, logs: Iterable[StoredCustomerLog]) -> list[int]:
+    """Give the ids of a customer's logs that hold the text of its row in doubt, could be it, and are no known row's."""
+    given = doubts.given
+    windows = windows_of(given.calls, given.answered, float("inf"))
+    own = [(windows[doubt.call], Text.of(doubt.sent)) for doubt in given.doubts if doubt.row == position]
+    taken = {log.log_id for log in given.known}
+    return [
+        log.log_id
+        for log in logs
+        if log.log_id not in taken
+        and any(log.log_id in window and Text.of(log.fields).looks_like(sent) for window, sent in own)
+    ]
 
 
 def _floors(journal: Any, rows: Collection[int]) -> dict[int, int]:

@@ -142,8 +142,8 @@ async def test_doubt_that_is_left_beside_what_was_seen(run: Any, file: Path) -> 
     """Exit code 0 says that no doubt is left: what a person saw of one row leaves the others in doubt."""
     async with NetoSandbox(customers=CUSTOMERS) as store:
         await in_doubt(run, store, file, saved=True)
-        seen = await run("settle", str(file), "--found", "2=1002", "--absent", "3", store=store)
-        more = await run("settle", str(file), "--absent", "4", "--json", store=store)
+        seen = await run("settle", str(file), "--found", "2=1002", "--absent", "3", "--sure", store=store)
+        more = await run("settle", str(file), "--absent", "4", "--sure", "--json", store=store)
 
     assert (3, ["  row 2 (line 3): log 1002", "  row 3 (line 4): not in the store"]) == (
         seen.code,
@@ -308,6 +308,47 @@ async def test_a_log_that_a_person_saw_is_looked_up(run: Any, file: Path) -> Non
     assert (5, 2) == (status.summary["added"], status.summary["in_doubt"])
 
 
+@pytest.mark.parametrize("marker", [(), ("--marker", " [#{}]")])
+async def test_a_row_that_may_be_there_is_not_taken_as_absent(run: Any, file: Path, marker: tuple[str, ...]) -> None:
+    """A log with its text that is no other row's is named: either `--found` takes it, or `--sure` says it isn't."""
+    with file.open("a", encoding="utf-8") as more:
+        more.write("bob,note 3,Completed\n")
+    settle = ("settle", str(file), *marker)
+    async with NetoSandbox(customers=CUSTOMERS) as store:
+        store.faults.next(None, faults.Reset(saves=True))
+        await run("import", str(file), *marker, store=store)
+        before = store.log_count
+        refused = await run(*settle, "--absent", "2", store=store)
+        equal = await run(*settle, "--absent", "4", store=store)
+        status = await run("status", str(file), "--json", store=store)
+        one = await run(*settle, "--found", "4=1004", "--found", "6=1006", "--absent", "2", "--sure", store=store)
+        another = await run(*settle, "--absent", "3", store=store)
+
+    alike = "1004" if marker else "1004, 1006"
+    assert (1, 1, 1) == (refused.code, equal.code, another.code)
+    assert (
+        "row 2 (line 3) may be in the store: its customer has logs with its text that are no other row's: 1002; "
+        "nothing was noted. If one is the row, give --found 2=1002; if all are somebody else's, add --sure"
+    ) in refused.err
+    assert f"no other row's: {alike}; nothing" in equal.err
+    assert (6, 5) == (before, status.summary["in_doubt"])
+    assert (3, True) == (one.code, "Noted: 2 found, 1 absent." in one.out)
+
+
+async def test_a_row_that_is_not_there_is_taken_as_absent(run: Any, file: Path) -> None:
+    """Logs that are older than its call, of other texts or of other rows are no reason against it."""
+    with file.open("a", encoding="utf-8") as more:
+        more.write("bob,note 3,Completed\n")
+    async with NetoSandbox(customers=CUSTOMERS) as store:
+        async with AsyncNetoClient(store.url, username=store.username, api_key=store.api_key) as neto:
+            await neto.add_customer_log({"Username": "jsmith", "Notes": "note 2"})
+        await in_doubt(run, store, file, saved=False)
+        async with AsyncNetoClient(store.url, username=store.username, api_key=store.api_key) as neto:
+            await neto.add_customer_log({"Username": "bob", "Notes": "note 3"})
+        absent = await run("settle", str(file), "--absent=2", "--absent=3", "--absent=4", "--found=6=1003", store=store)
+    assert (3, True) == (absent.code, "Noted: 1 found, 3 absent. In doubt: 1 row." in absent.out)
+
+
 async def test_a_row_of_a_document_has_no_line(run: Any, tmp_path: Path) -> None:
     """All objects may be in one line, so rows are named by their numbers alone."""
     file = tmp_path / "calls.json"
@@ -315,7 +356,10 @@ async def test_a_row_of_a_document_has_no_line(run: Any, tmp_path: Path) -> None
     async with NetoSandbox() as store:
         await in_doubt(run, store, file, saved=False)
         absent = await run("settle", str(file), "--absent", "2", store=store)
-    assert (3, "  row 2: not in the store") == (absent.code, absent.out.splitlines()[0])
+    assert (
+        3,
+        ["Row 2 is absent as you say; it can't be read back: the row has no user name.", "  row 2: not in the store"],
+    ) == (absent.code, absent.out.splitlines()[:2])
 
 
 def test_a_wait_of_which_the_end_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
@@ -458,6 +502,7 @@ OPTIONS = settle_flow.SettleOptions(
     journal=None,
     found={},
     absent=frozenset(),
+    sure=False,
     sole_writer=False,
     marker=None,
     settle_after=0,
