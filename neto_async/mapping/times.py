@@ -63,10 +63,6 @@ _LOOKS = (
         'this is a time without a day; join the columns, as in --map LastContacted="Date column + Time column"',
     ),
     (
-        r"\d{4}-\d\d-\d\d[T ]\d{1,2}:\d\d(?::\d\d)? ?[AP]M",
-        'this looks like a time with AM or PM; give its form, such as --date-format "%Y-%m-%d %I:%M %p"',
-    ),
-    (
         r".*\d ?(?!AM$|PM$)\(?[A-Z]{2,5}\)?",
         (
             "this looks like a time with the short name of a zone, which is not certain; write its offset, such as "
@@ -78,6 +74,13 @@ _LOOKS = (
 """What texts look like that can't be read, and the option that reads them."""
 
 _LONGEST = 40  # characters of a text that is compared with these
+
+_HALF_DAY = re.compile(
+    r"(?:(?P<iso>\d{4}-\d\d?-\d\d?)|\d\d?(?P<mark>[-/.])\d\d?(?P=mark)\d\d(?P<century>\d\d)?|\S.*?)(?P<between>,? |T)"
+    r"\d\d?(?P<minutes>:\d\d)?(?P<seconds>:\d\d)?(?P<blank>\s?)[AP](?P<dots>\. ?M\.?|M\.|M)",
+    re.ASCII | re.IGNORECASE,
+)
+"""A day and a time with AM or PM, and what says its form."""
 
 _PROBE = datetime(2023, 11, 25, 17, 45, tzinfo=timezone.utc)
 """No two of its numbers are alike, so what a format loses shows when it is written and read back."""
@@ -260,11 +263,36 @@ def _parse_iso(text: str) -> datetime:
         for pattern, hint in _LOOKS:
             if re.fullmatch(pattern, text.upper(), re.ASCII):
                 raise ValueError(hint)
-    raise ValueError(
-        "not a time that can be read for certain; write YYYY-MM-DD, YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS, with or "
-        'without a zone such as +10:00 or Z, or give the file\'s own form, as in --date-format "%d/%m/%Y" (the order '
-        "of day and month is never guessed)"
-    )
+    raise ValueError(_half_day(text, ()) or _UNREADABLE)
+
+
+_UNREADABLE = (
+    "not a time that can be read for certain; write YYYY-MM-DD, YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS, with or "
+    'without a zone such as +10:00 or Z, or give the file\'s own form, as in --date-format "%d/%m/%Y" (the order '
+    "of day and month is never guessed)"
+)
+
+
+def _half_day(text: str, formats: tuple[str, ...]) -> str:
+    """Name the form of a time with AM or PM; empty for any other text, and where that form is given."""
+    found = _HALF_DAY.fullmatch(text) if len(text) < _LONGEST else None
+    if found is None:
+        return ""
+    if len(found["dots"]) > 1:
+        return "this looks like a time with a.m. or p.m., which no date format reads; write AM or PM, without dots"
+    looks = "this looks like a time with AM or PM; give its form, such as --date-format"
+    if not (found["iso"] or found["mark"]):
+        return f'{looks} "%d %b %Y %I:%M %p": %b is the short name of the month, %I hours of 12, %p AM or PM'
+    clock = f"%I{':%M' * bool(found['minutes'])}{':%S' * bool(found['seconds'])}{' ' * bool(found['blank'])}%p"
+    orders = ("%Y", "%m", "%d"), ("%d", "%m", "%Y"), ("%m", "%d", "%Y")
+    forms = [f"{(found['mark'] or '-').join(parts)}{found['between']}{clock}" for parts in orders]
+    forms = forms[:1] if found["iso"] else forms[1:]
+    if found["mark"] and not found["century"]:
+        forms = [form.replace("%Y", "%y") for form in forms]
+    if not set(forms).isdisjoint(formats):
+        return ""
+    shown = " or ".join(f'"{form}"' for form in forms)
+    return f"{looks} {shown}{' (which one is never guessed)' if len(forms) > 1 else ''}"
 
 
 _NO_SUCH_DAY = "no such day or time: the form is right, and the calendar has none such"
@@ -292,7 +320,8 @@ def _parse_as(text: str, formats: tuple[str, ...], *, any_year: bool) -> datetim
         return _parse_iso(text)
     if not found:
         kind = "the date format given" if len(formats) == 1 else "any date format given"
-        raise ValueError(_NO_SUCH_DAY if missing else f"not a time of {kind}: {', '.join(formats)}")
+        also = f"; {hint}" if (hint := _half_day(text, formats)) else ""
+        raise ValueError(_NO_SUCH_DAY if missing else f"not a time of {kind}: {', '.join(formats)}{also}")
     if len(found) > 1 and not any_year:
         # Seconds since 1970 are milliseconds of January 1970 too.
         found = {at for at in found if _FIRST_YEAR <= at.year <= _LAST_YEAR} or found
