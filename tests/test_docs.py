@@ -20,6 +20,8 @@ import pytest
 import neto_async
 from neto_async import errors, settings
 from neto_async.cli.screen import LABELS
+from neto_async.files.options import CELL_OPTIONS, FILE_OPTIONS
+from neto_async.importing import ColumnMapping
 from neto_async.importing.plan import SAMPLES
 from neto_async.importing.reports import OURS, SEEN
 from neto_async.integrations import pytest as plugin
@@ -141,6 +143,19 @@ def test_every_guide_is_short():
         prose = BLOCK_OR_TABLE.sub("", page.read_text(encoding="utf-8"))
         words[page.name] = len(prose.split())
     assert {} == {page: count for page, count in words.items() if count >= LONGEST_GUIDE}
+
+
+def test_the_mapping_file_of_the_guide_is_whole():
+    """It can be read, and has each key; those that exclude another are in a comment."""
+    page = (ROOT / "docs" / "how-to" / "import-a-file.md").read_text(encoding="utf-8")
+    (example,) = re.findall("```toml\n(.*?)```", page, re.DOTALL)
+    ColumnMapping.loads(example)
+    top, _, file = example.partition("[file]")
+    keys = [
+        *(key for key in CELL_OPTIONS if f"\n{key} = " not in top),
+        *(key for key in FILE_OPTIONS if f"{key} = " not in file),
+    ]
+    assert [] == keys
 
 
 @pytest.mark.parametrize("page", sorted({*ROOT.glob("*.md"), *PAGES}), ids=lambda page: str(page.relative_to(ROOT)))
