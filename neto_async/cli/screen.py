@@ -110,6 +110,10 @@ class Screen(Output):
             for word, count in plan.unknown_status.items():
                 rows = "1 row says" if count == 1 else f"{count:,} rows say"
                 self.say(f'  {rows} "{word}": --map-value Status="{word}=Completed" (or another status of Neto)')
+        elif plan.unknown_status:
+            self.say(
+                '  To translate a status: --map-value Status="THEIRS=Completed", or [words.Status] in a mapping file.'
+            )
 
     def _samples(self, samples: list[CustomerLog], what: str, zone: tzinfo | None) -> None:
         for number, log in enumerate(samples, start=1):

@@ -102,6 +102,9 @@ async def test_an_unknown_status_comes_with_its_remedy(
     shown = " ".join(terminal.shown.split())
     assert '2 rows say "solved": --map-value Status="solved=Completed"' in shown
     assert '1 row says "parked": --map-value Status="parked=Completed"' in shown
+    assert "To translate" not in shown
+    remedy = 'To translate a status: --map-value Status="THEIRS=Completed", or [words.Status] in a mapping file.'
+    assert (1, False) == (off.out.count(remedy), "solved" in off.out)
     assert ("solved" in off.out, "parked" in off.out) == (False, False)
 
 
