@@ -91,6 +91,7 @@ class Findings:
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._first: dict[tuple[str, ...], int] = {}
         self._times: list[datetime] = []  # the first and the last, once there are any
+        self._read_texts = False  # a time was read from what is no date of a workbook
         self._several = [name for name, columns in mapping.columns.items() if len(columns) > 1 or _joins(columns)]
         self._used = {folded(name) for name in mapping.used()}
         self._time_fields = [name for name in TIME_FIELDS if name in mapping.columns]
@@ -220,6 +221,9 @@ class Findings:
             self._see_moment(row, at)
         elif at is None and self._mapping.source_of(name, row) is not None:
             self._count(row, "placeholder")
+        if at is not None and not self._read_texts:
+            first, *_ = (self._mapping.source_of(name, row) or "").split(JOINED_BY)
+            self._read_texts = not isinstance(row.value(first), date)
         if len(columns) > 1:
             taken = self._mapping.source_of(name, row)
             for column in columns:
@@ -306,7 +310,8 @@ class Findings:
             found.append(f"Encoding: {self._file.encoding.label}, {self._file.encoding.decided}")
         if self._time_fields:
             forms = self._mapping.date_formats
-            found.append(f"Times: of the form {' or '.join(forms)}, as given" if forms else "Times: year, month, day")
+            read = f"Times: of the form {' or '.join(forms)}, as given" if forms else "Times: year, month, day"
+            found += [read] if self._read_texts else []
             zone = self._mapping.timezone
             found += [_zone(zone, *self._times)] if zone is not None and self._times else []
         found += [f"{says}: {self._said((key,))}" for key, says in _NOTICES.items() if (key,) in self._counts]

@@ -351,6 +351,18 @@ def test_objects_of_many_shapes():
     assert [[str(at)] * (1 + at % 2) for at in range(600)] == found
 
 
+def test_how_times_are_read_is_said_where_texts_were():
+    """Not of a workbook's dates, and not where no time could be read."""
+    zone = {"timezone": ZONE}
+    dates = [["Notes", "LastContacted"], ["a", None], ["b", dt.datetime(2026, 2, 2, 10, 37)]]
+    plans = [
+        planned("Notes,LastContacted\na,3/11/2026\n", mapping=zone),
+        planned(book_of(*dates), "a.xlsx", zone),
+        planned(book_of(*dates, ["c", "2026-02-03 10:37"]), "a.xlsx", zone),
+    ]
+    assert [False, False, True] == ["Times: year, month, day" in plan.notices for _, plan in plans]
+
+
 def test_what_a_plan_says():
     """Zone and offsets, placeholders, words for nothing, HTML, escapes, and columns without a name are counted."""
     text = (
