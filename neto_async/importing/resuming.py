@@ -1,7 +1,7 @@
 """
 Continuing an earlier run: which rows are settled, which are sent, and whether the source is still the same.
 
-May import: journals, items, wire, models, outcomes, errors, settings.
+May import: files, journals, items, wire, models, outcomes, errors, settings.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from neto_async.errors import ConfigurationError
+from neto_async.files.rows import Row
 from neto_async.importing.items import read_item
 from neto_async.journals.protocol import READ_AT_ONCE, Journal, Known, RowState
 from neto_async.models import CustomerLog
@@ -86,7 +87,7 @@ class EarlierRuns:
         if known.state is RowState.REJECTED and (self._retry_rejected or not same):
             return None
         if log is None or not same:
-            raise _changed(index, known.state)
+            raise _changed(index, known.state, context)
         if known.state is RowState.UNKNOWN and self._in_doubt is InDoubt.RESEND:
             self._doubt(index)
             return None
@@ -164,10 +165,15 @@ def _compared(
 _SAID = {RowState.ADDED: "was added by an earlier run", RowState.UNKNOWN: "may have been added by an earlier run"}
 
 
-def _changed(index: int, state: RowState) -> ConfigurationError:
+def _changed(index: int, state: RowState, context: Any) -> ConfigurationError:
+    rows, source = ("rows", "file") if isinstance(context, Row) else ("records", "source")
+    which = f"record {index + 1:,} of the source (counted from 1)"
+    if isinstance(context, Row):
+        which = f"row {index + 1:,} (line {context.line:,})"
     return ConfigurationError(
-        f"record {index + 1:,} of the source (counted from 1) {_SAID[state]}, and is different now: the source or its "
-        "mapping (columns, words, zone, date formats) has changed. Import it as it was, with new records at its end"
+        f"{which} {_SAID[state]}, and is different now. Most likely {rows} were sorted, or inserted or removed above "
+        f"it; or the {source} or its mapping (columns, words, zone, date formats) has changed. Import it as it was, "
+        f"with new {rows} at its end"
     )
 
 

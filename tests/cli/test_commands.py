@@ -144,8 +144,8 @@ async def test_the_json_output_has_what_the_plan_says(run: Any, store: NetoSandb
 CHANGED = [
     (["ann,,x", "bob,,y"], 0, "2 added"),
     (["ann,,x", "bob,,y", "cyd,,z"], 0, "2 added"),
-    (["bob,,y"], 1, "record 1 of the source (counted from 1) was added by an earlier run, and is different now"),
-    (["ann,,x", "bob,Completed,y"], 1, "record 2 of the source (counted from 1) was added by an earlier run"),
+    (["bob,,y"], 1, "row 1 (line 2) was added by an earlier run, and is different now. Most likely rows were sorted"),
+    (["ann,,x", "bob,Completed,y"], 1, "row 2 (line 3) was added by an earlier run"),
     (["ann,,x"], 1, "the source has 1 records now, and record 2 was added by an earlier run"),
 ]
 
@@ -187,7 +187,7 @@ async def test_a_file_that_is_refused_leaves_all_as_it_was(run: Any, store: Neto
     ran = await run(*command, store=store)
 
     assert (1, "", 2) == (ran.code, ran.out, store.log_count)
-    assert "record 2 of the source (counted from 1) was added by an earlier run" in ran.err
+    assert "row 2 (line 3) was added by an earlier run" in ran.err
     assert before == contents(report, journal)
 
 
@@ -444,7 +444,7 @@ async def test_another_source_or_store_is_refused(run: Any, store: NetoSandbox, 
         assert [] == list(other.logs)
 
     assert (1, 1) == (changed.code, elsewhere.code)
-    assert "record 3 of the source" in changed.err
+    assert "row 3 (line 5) was added by an earlier run" in changed.err
     assert "journal of an import into" in elsewhere.err
     assert 3 == len(store.logs)
 

@@ -246,7 +246,7 @@ async def test_a_changed_source_and_a_timeline_that_is_accepted(
     changed = await run(*words, database.url(), store=store)
 
     assert (0, 1, "") == (accepted.code, changed.code, changed.out)
-    assert "record 2 of the source (counted from 1) was added by an earlier run" in changed.err
+    assert "row 2 (line 3) was added by an earlier run" in changed.err
     assert 3 == store.log_count
 
 
