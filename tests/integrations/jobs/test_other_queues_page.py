@@ -97,8 +97,9 @@ class Service:
     async def stop(self, worker: int = -1) -> int:
         """Ask a worker to end, as an orchestrator does; give its exit code."""
         self.workers[worker].terminate()
-        if self.queue == "taskiq":
-            await asyncio.to_thread(self.run, WAKE)  # on Python 3.11 it may wait for a message
+        # On Python 3.11 taskiq notices it with its next message, and the page's scheduler sends one each minute.
+        while self.queue == "taskiq" and self.workers[worker].poll() is None:
+            await asyncio.to_thread(self.run, WAKE)
         return await asyncio.to_thread(self.workers[worker].wait)
 
     def pass_time(self) -> None:
