@@ -1,10 +1,11 @@
 """
 Reasons to stop a run, and not to send a record. Pure, on times that are passed in. May import: records, outcomes.
 
-    too many rejected         more than the caller allows refused whole             its first three batches were refused
-    to the last record with the same messages, or splitting refused batches costs more than a tenth of its calls plus
-    200 wrong address             two records alone were blocked by a firewall's status, and nothing was added between
-    them in doubt                  calls have ended in doubt for longer than ``give_up_after``
+    too many rejected         more than the caller allows
+    refused whole             its first three batches were refused to the last record with the same messages, or
+                              splitting refused batches costs more than a tenth of its calls plus 200
+    wrong address             two records alone were blocked by a firewall's status, and nothing was added between them
+    in doubt                  calls have ended in doubt for longer than ``give_up_after``
 """
 
 from __future__ import annotations
