@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -70,31 +70,19 @@ def _only(kind: type[O], outcomes: Iterable[object]) -> tuple[O, ...]:
     return tuple(outcome for outcome in outcomes if isinstance(outcome, kind))
 
 
-@frozen(repr=False)
-class BulkReport:
-    """
-    What became of a finite number of records.
+class _ByKind(Protocol):
+    """A report whose outcomes can be taken by kind."""
 
-    Attributes:
-        outcomes: One for each record, in the order of the input.
-    """
+    __slots__ = ()
 
-    outcomes: tuple[Outcome, ...]
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """One for each record."""
 
     @property
     def added(self) -> tuple[Added, ...]:
-        """Those that Neto gave an id."""
+        """Those that are in the store, with their ids."""
         return _only(Added, self.outcomes)
-
-    @property
-    def rejected(self) -> tuple[Rejected, ...]:
-        """Those that Neto refused."""
-        return _only(Rejected, self.outcomes)
-
-    @property
-    def invalid(self) -> tuple[Invalid, ...]:
-        """Those that break a documented rule and never left."""
-        return _only(Invalid, self.outcomes)
 
     @property
     def not_sent(self) -> tuple[NotSent, ...]:
@@ -105,6 +93,28 @@ class BulkReport:
     def unknown(self) -> tuple[Unknown, ...]:
         """Those that may have been saved."""
         return _only(Unknown, self.outcomes)
+
+
+@frozen(repr=False)
+class BulkReport(_ByKind):
+    """
+    What became of a finite number of records.
+
+    Attributes:
+        outcomes: One for each record, in the order of the input.
+    """
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """Those that Neto refused."""
+        return _only(Rejected, self.outcomes)
+
+    @property
+    def invalid(self) -> tuple[Invalid, ...]:
+        """Those that break a documented rule and never left."""
+        return _only(Invalid, self.outcomes)
 
     def raise_for_problems(self) -> None:
         """
@@ -145,7 +155,7 @@ class Reconciled:
 
 
 @frozen(repr=False)
-class ReconcileReport:
+class ReconcileReport(_ByKind):
     """
     What reading back says of records in doubt.
 
@@ -159,21 +169,6 @@ class ReconcileReport:
     def outcomes(self) -> tuple[Added | NotSent | Unknown, ...]:
         """The outcome of each, as it is known now."""
         return tuple(record.outcome for record in self.records)
-
-    @property
-    def added(self) -> tuple[Added, ...]:
-        """Those that are in the store for certain."""
-        return _only(Added, self.outcomes)
-
-    @property
-    def not_sent(self) -> tuple[NotSent, ...]:
-        """Those that are not in the store for certain, and can be sent again."""
-        return _only(NotSent, self.outcomes)
-
-    @property
-    def unknown(self) -> tuple[Unknown, ...]:
-        """Those that are still in doubt."""
-        return _only(Unknown, self.outcomes)
 
     def __repr__(self) -> str:
         counts = f"Added={len(self.added)}, NotSent={len(self.not_sent)}, Unknown={len(self.unknown)}"
