@@ -227,7 +227,7 @@ class AsyncNetoClient:
         outcome = await self._engine.outcome(self._engine.adds, self._valid(log, context), context, seconds)
         if isinstance(outcome, Added):
             return outcome
-        raise _error(outcome)
+        raise error_for(outcome)
 
     async def update_customer_log(
         self,
@@ -272,7 +272,7 @@ class AsyncNetoClient:
         if isinstance(outcome, Updated):
             return outcome
         # No later answer undoes what an earlier call may have done.
-        raise _error(doubt)
+        raise error_for(doubt)
 
     async def complete_customer_log(self, log_id: int, **options: Unpack[UpdateOptions]) -> Updated:
         """Set a log's status to Completed; see `update_customer_log`."""
@@ -555,9 +555,3 @@ class AsyncNetoClient:
             raise ConfigurationError("the client belongs to another event loop; make one in each loop")
         if not closing and self._transport.closed and self._closing is None:
             raise ConfigurationError("the http_client that was passed is closed")
-
-
-def _error(outcome: Outcome) -> Exception:
-    error = error_for(outcome)
-    assert error is not None  # noqa: S101
-    return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, overload
 
 from attrs import field, frozen
 
@@ -33,6 +33,12 @@ __all__ = [
 O = TypeVar("O")  # noqa: E741 - an outcome
 
 
+@overload
+def error_for(outcome: Added | Updated) -> None: ...
+@overload
+def error_for(outcome: Rejected | Invalid | NotSent | Unknown) -> NetoError: ...
+@overload
+def error_for(outcome: Outcome | Updated) -> NetoError | None: ...
 def error_for(outcome: Outcome | Updated) -> NetoError | None:
     """
     Make the error of an outcome.

@@ -349,9 +349,7 @@ class ImportJobs:
                         unsent = evolve(outcome, record=None, context=None)
                     await delivery.write_sometimes()
         if unsent is not None:
-            error = error_for(unsent)
-            assert error is not None  # noqa: S101
-            raise error
+            raise error_for(unsent)
 
     async def _put_back(self, timestamp: int) -> None:  # noqa: ARG002 - Procrastinate gives it
         manager = self._app.job_manager

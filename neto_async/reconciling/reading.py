@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
 from attrs import frozen
 
-from neto_async.errors import NetoError, ReadError
+from neto_async.errors import ReadError
 from neto_async.models import StoredCustomer, StoredCustomerLog
 from neto_async.outcomes import NotSent, Rejected, Unknown
 from neto_async.reconciling.evidence import Reading, folded_name
@@ -108,10 +108,4 @@ class Reader:
                 raise ReadError(text, messages=messages)
             case Unknown(reason=reason):
                 raise _NoAnswerError(f"customers could not be read: {reason}")
-        raise _not_asked(outcome)
-
-
-def _not_asked(outcome: NotSent) -> NetoError:
-    error = error_for(outcome)
-    assert error is not None  # noqa: S101 - an outcome that is none of success
-    return error
+        raise error_for(outcome)
