@@ -328,9 +328,9 @@ class Engine:
 
     def _begin(self, lane: Lane) -> None:
         part = lane.take(1 if self._backpressure.probing else lane.max_records)
-        body = None if part is None else self._seal(lane, part)
         if part is None:
             return
+        body = self._seal(lane, part)
         if body is None:
             lane.over(part)
             return
