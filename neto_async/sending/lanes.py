@@ -136,7 +136,6 @@ class SingleLane(Lane):
     limits: Limits = field(factory=Limits, repr=False)
     _queue: OrderedDict[AwaitedRecord, None] = field(factory=OrderedDict, repr=False)
     _parts: deque[BatchPart] = field(factory=deque, repr=False)
-    _batches: int = 0
 
     @property
     def waiting(self) -> int:
@@ -173,8 +172,7 @@ class SingleLane(Lane):
                 add, _ = self._queue.popitem(last=False)
                 if not add.waiter.done():
                     taken.append(add)
-            self._batches += 1
-            part = BatchPart(taken, Batch(self._batches, len(taken)))
+            part = BatchPart(taken, Batch(0, len(taken)))
         for add in _adds(part):
             add.in_call = True
         return part if part.records else None
@@ -233,8 +231,7 @@ class UpdateLane(SingleLane):
         assert found is not None  # noqa: S101 - it is ready
         if isinstance(found, AwaitedRecord):
             self.withdraw(found)
-            self._batches += 1
-            part = BatchPart([found], Batch(self._batches, 1))
+            part = BatchPart([found], Batch(0, 1))
         else:
             self._parts.remove(found)
             part = copy(found)  # an earlier call of it may still end, which ends nothing of this one

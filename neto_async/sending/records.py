@@ -83,7 +83,7 @@ class Batch:
     A batch as it was first sealed, which its parts remember.
 
     Attributes:
-        ordinal: Its number in the lane, from 1.
+        ordinal: Its number in its run, from 1; 0 elsewhere, where nobody asks.
         refused: How many of them were refused alone.
         texts: The messages of these refusals.
     """
