@@ -141,21 +141,18 @@ class Engine:
         try:
             return await add.waiter
         except asyncio.CancelledError:
-            self.withdraw(lane, add)
-            known = add.waiter.result() if add.waiter.done() and not add.waiter.cancelled() else None
-            if known is None and add not in self._settling.unsettled:
-                known = doubt  # withdrawn: only the earlier call counts
-            if known is not None and lane.unawaited is not None:
+            known = None  # what a call carries, or has settled meanwhile, the lane reports
+            if add.waiter.done() and not add.waiter.cancelled():
                 # It was settled in the very turn in which its caller was cancelled, or before.
-                lane.unawaited(add.in_all(known))
+                known = add.in_all(add.waiter.result())
+            elif not add.in_call and add in self._settling.unsettled:
+                lane.withdraw(add)
+                self._settling.forget((add,))
+                self.wake()  # to find that nothing waits
+                known = doubt  # only the earlier call counts
+            if known is not None and lane.unawaited is not None:
+                lane.unawaited(known)
             raise
-
-    def withdraw(self, lane: SingleLane, add: AwaitedRecord) -> None:
-        """Take back a record whose caller was cancelled, unless a call carries it or it was settled already."""
-        if not add.in_call and add in self._settling.unsettled:
-            lane.withdraw(add)
-            self._settling.forget((add,))
-            self.wake()  # to find that nothing waits
 
     def attach(self, lane: ImportLane) -> None:
         """Serve a bulk add or an import from now on."""

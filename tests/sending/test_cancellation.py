@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scripted import Network, answers, client
+from scripted import Network, answers, breaks, client, reply
 from virtual import run
 
 from neto_async import Added, BulkSourceError, CustomerLog, NotSentError, OutcomeUnknownError, RejectedError
@@ -99,6 +99,31 @@ def test_a_cancelled_waiter_harms_no_neighbour(turn, refused):
     lost = kinds[2] is asyncio.CancelledError and "c" in saved
     assert statistics.unawaited in ([{"Added": 1}] if lost else [{}, {"NotSent": 1}] if refused else [{}])
     assert lost or (kinds[2] is Added) == ("c" in saved)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("then", [{"Ack": "Success"}, {"Ack": "Error"}], ids=["updated", "refused"])
+def test_an_update_that_is_repeated_ends_once(turn, then):
+    """Whenever the caller of an update that goes again after doubt is cancelled, one outcome is reported, or none."""
+
+    async def replies(network: Network, body: Any) -> Any:
+        await network.receive(body)
+        return reply(then)
+
+    network = quick(breaks(saving=False), replies)
+
+    async def work() -> Any:
+        async with client(network) as neto:
+            update = asyncio.ensure_future(neto.update_customer_log(7, notes="a", repeat_after_doubt=True))
+            await turns(turn)
+            update.cancel()
+            (result,) = await asyncio.gather(update, return_exceptions=True)
+            await neto.flush()
+            return type(result), neto.statistics().unawaited
+
+    kind, unawaited = run(work)
+    assert sum(unawaited.values()) == (kind is asyncio.CancelledError and network.tried > 0)
+    assert set(unawaited) <= ({"Unknown", "Updated"} if "Success" in then.values() else {"Unknown"})
 
 
 @pytest.mark.parametrize("turn", TURNS)
