@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from attrs import define, field, frozen
+from virtual import run
 
-from neto_async import AsyncNetoClient
+from neto_async import AsyncNetoClient, BulkReport, CustomerLog
 from neto_async.sending.engine import Engine
 from neto_async.sending.exchange import Failure, HttpReply, OutgoingBody
 
@@ -142,3 +143,18 @@ def client(network: Network, **settings: Any) -> AsyncNetoClient:
     neto._transport = network  # type: ignore[assignment]
     neto._engine = Engine(neto._settings, network, quota=settings.get("quota"), jitter=lambda: 0.5)
     return neto
+
+
+def logs(count: int, poison: Collection[int] = ()) -> list[CustomerLog]:
+    """Make logs, each with notes of its own; those at some positions are poison."""
+    return [CustomerLog(notes=f"{'poison' if number in poison else 'log'} {number}") for number in range(count)]
+
+
+def bulk(network: Network, records: list[CustomerLog], **settings: Any) -> BulkReport:
+    """Add logs over the network, with a client of their own."""
+
+    async def work() -> BulkReport:
+        async with client(network, **settings) as neto:
+            return await neto.add_customer_logs(records)
+
+    return run(work)

@@ -6,15 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from scripted import Network, answers, client, never_leaves, saves
+from scripted import Network, answers, client, logs, never_leaves, saves
 from virtual import run
 
 from neto_async import Added, ConfigurationError, CustomerLog, DrainReport, NotSentError
 from neto_async.outcomes import NotSentCause
-
-
-def logs(count: int) -> list[CustomerLog]:
-    return [CustomerLog(notes=str(number)) for number in range(count)]
 
 
 def adds(neto: Any, count: int) -> list[Any]:

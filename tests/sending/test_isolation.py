@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import Network, answers, client, error, saves, says, with_ids
+from scripted import Network, answers, bulk, client, error, logs, saves, says, with_ids
 from virtual import run
 
-from neto_async import CustomerLog
 from neto_async.outcomes import NotSentCause
 
 
@@ -20,18 +19,6 @@ async def tells_each_apart(network: Network, body: Any) -> Any:
     notes = await network.receive(body)
     bad = [text for text in notes if "poison" in text]
     return error(f"no: {bad[0]}") if bad else with_ids(network.save(notes))
-
-
-def logs(count: int, poison: Any = ()) -> list[CustomerLog]:
-    return [CustomerLog(notes=f"{'poison' if number in poison else 'log'} {number}") for number in range(count)]
-
-
-def bulk(network: Network, records: list[CustomerLog], **more: Any) -> Any:
-    async def work() -> Any:
-        async with client(network, **more) as neto:
-            return await neto.add_customer_logs(records)
-
-    return run(work)
 
 
 @settings(max_examples=40, deadline=None)

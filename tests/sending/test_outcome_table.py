@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from scripted import Network, answers, breaks, client, gives_ids, never_leaves, saves, says, with_ids
+from scripted import Network, answers, breaks, bulk, client, gives_ids, logs, never_leaves, saves, says, with_ids
 from virtual import run
 
 from neto_async import (
@@ -25,18 +25,6 @@ from neto_async import (
 )
 from neto_async.outcomes import NotSentCause
 from neto_async.wire import Action
-
-
-def logs(count: int, *poison: int) -> list[CustomerLog]:
-    return [CustomerLog(notes=f"{'poison' if number in poison else 'log'} {number}") for number in range(count)]
-
-
-def bulk(network: Network, records: list[CustomerLog], **settings: Any) -> Any:
-    async def work() -> Any:
-        async with client(network, **settings) as neto:
-            return await neto.add_customer_logs(records)
-
-    return run(work)
 
 
 def single(network: Network, **settings: Any) -> Any:
@@ -109,7 +97,7 @@ def test_faulty_records_are_isolated(poison):
     """Exactly the poisoned records are rejected, within 2n - 2 calls beside those of the clean import."""
     network = Network()
 
-    report = bulk(network, logs(33, *poison), batch_size=32)
+    report = bulk(network, logs(33, poison), batch_size=32)
 
     assert sorted(poison) == [outcome.index for outcome in report.rejected]
     assert 33 - len(poison) == len(report.added) == len(network.ledger)
@@ -120,7 +108,7 @@ def test_without_isolation_a_refusal_holds_for_all():
     """With isolate_rejections=False a refused batch is rejected as a whole, in one call."""
     network = Network()
 
-    report = bulk(network, logs(11, 5), isolate_rejections=False)
+    report = bulk(network, logs(11, {5}), isolate_rejections=False)
 
     assert (["Added", *["Rejected"] * 10], 2) == (kinds(report), network.tried)
 
@@ -179,7 +167,7 @@ def test_firewall_after_success_isolates():
 
     network.always = firewall
 
-    report = bulk(network, logs(65, 20, 40), max_concurrency=1)
+    report = bulk(network, logs(65, {20, 40}), max_concurrency=1)
 
     assert ([20, 40], 63) == ([outcome.index for outcome in report.rejected], len(report.added))
 

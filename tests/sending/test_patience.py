@@ -9,16 +9,12 @@ from collections import deque
 from typing import Any
 
 import pytest
-from scripted import Network, answers, breaks, client, never_leaves, saves, says
+from scripted import Network, answers, breaks, client, logs, never_leaves, saves, says
 from virtual import run
 
 from neto_async import AuthenticationError, CustomerLog, NetoError, NotSent, NotSentError, RateLimitedError
 from neto_async.outcomes import NotSentCause, Phase
 from neto_async.sending.exchange import Failure, OutgoingBody
-
-
-def logs(count: int) -> list[CustomerLog]:
-    return [CustomerLog(notes=str(number)) for number in range(count)]
 
 
 def now() -> float:

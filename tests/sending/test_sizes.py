@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Network, client
-from virtual import run
+from scripted import Network, bulk
 
 from neto_async import CustomerLog
 from neto_async.sending.sizes import Sizes
@@ -34,18 +33,10 @@ def encoded(monkeypatch):
     return counts
 
 
-def _bulk(network: Network, records: list[CustomerLog], **settings: Any) -> Any:
-    async def work() -> Any:
-        async with client(network, **settings) as neto:
-            return await neto.add_customer_logs(records)
-
-    return run(work)
-
-
 @pytest.mark.parametrize("text", ["x", "ü", '"'])
 def test_bodies_that_fit_are_encoded_once(encoded, text):
     """A batch within the limit is encoded once, whatever its letters take."""
-    report = _bulk(Network(), [_log(100, text)] * 1001, max_batch_bytes=1_000_000)
+    report = bulk(Network(), [_log(100, text)] * 1001, max_batch_bytes=1_000_000)
 
     assert (1001, [1, *[100] * 10]) == (len(report.added), encoded)
 
@@ -55,7 +46,7 @@ def test_bodies_over_the_limit_teach_the_next(encoded, text):
     """After the first body that was too long the next are cut before they are encoded, and still nearly full."""
     network = Network()
 
-    report = _bulk(network, [_log(1000 + number % 50, text) for number in range(1001)], max_batch_bytes=25_000)
+    report = bulk(network, [_log(1000 + number % 50, text) for number in range(1001)], max_batch_bytes=25_000)
 
     assert 1001 == len(report.added)
     assert len(encoded) <= network.tried + 2
@@ -69,7 +60,7 @@ def test_short_records_after_long_ones_fill_their_calls():
     network = Network()
     records = [*[_log(900, "☃")] * 101, *[_log(10)] * 1000]
 
-    _bulk(network, records, max_batch_bytes=30_000)
+    bulk(network, records, max_batch_bytes=30_000)
 
     assert [100] * 5 == [len(sent.notes) for sent in network.sent[-6:-1]]
 
@@ -90,7 +81,7 @@ def test_one_record_that_can_not_be_encoded_leaves_its_neighbours_alone(encoded)
     records[50] = CustomerLog(last_contacted=datetime(2026, 1, 1, tzinfo=zone), notes="x")
     zone.broken = True
 
-    report = _bulk(Network(), records)
+    report = bulk(Network(), records)
 
     assert (100, [50]) == (len(report.added), [outcome.index for outcome in report.invalid])
 
