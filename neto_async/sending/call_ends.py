@@ -12,7 +12,7 @@ The consequences of the end of a call for its records, the lanes and the calls a
                               client is halted, except for one probe a minute
     anything else             settled as unknown, and never sent again
 
-May import: backpressure, calls, clock, quota, settling, sizes, stopping, turns, wire, outcomes, settings.
+May import: backpressure, calls and what that may, settling, sizes, stopping, turns.
 """
 
 from __future__ import annotations

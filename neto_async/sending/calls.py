@@ -3,7 +3,7 @@ The calls under way. Each runs in its own task, which only the transport cuts of
 
 A call ends in one of three ways: its task ends; it is abandoned (its answer is too late for everyone, or the
 client closes); or the event loop cancels its task before its first step. Each way leads to `Calls._conclude`, once.
-May import: clock, exchange, lanes, observing, quota, waiting, wire, outcomes, settings.
+May import: clock, exchange, lanes, observing, quota, records, waiting, wire, outcomes, settings.
 """
 
 from __future__ import annotations

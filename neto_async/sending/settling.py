@@ -1,7 +1,8 @@
 """
-Giving each record its one outcome, and counting them. May import: clock, lanes, observing, stopping, turns, outcomes.
+Giving each record its one outcome, and counting them.
 
-A record that was taken in is in ``unsettled`` until it has its outcome; nothing else ends its wait.
+A record that was taken in is in ``unsettled`` until it has its outcome; nothing else ends its wait. May import: clock,
+lanes, observing, records, stopping, turns, outcomes.
 """
 
 from __future__ import annotations
