@@ -24,7 +24,7 @@ from neto_async.reconciling.evidence import (
 )
 from neto_async.reconciling.from_outcomes import NO_CALL
 from neto_async.reconciling.reading import Reader
-from neto_async.reconciling.verdicts import learn, reconcile
+from neto_async.reconciling.verdicts import reconcile
 from neto_async.reconciling.windows import windows_of
 from neto_async.sending.waiting import in_own_thread
 
@@ -83,9 +83,9 @@ async def settle(
             second=await reader.read(usernames) if usernames else NOTHING,
             calibration=calibration,
         )
-        judge = partial(reconcile, evidence, sole_writer=sole_writer, settle_after=settle_after, windows=windows)
+        judge = partial(reconcile, evidence, windows, sole_writer=sole_writer)
         # It takes seconds where a customer has thousands of logs.
-        verdicts, calibration = await in_own_thread(lambda: (judge(), learn(evidence)), "neto_async judge")  # noqa: B023
+        verdicts, calibration = await in_own_thread(judge, "neto_async judge")
         yield tuple(map(_with_its_call, verdicts))
 
 

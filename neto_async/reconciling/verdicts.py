@@ -1,7 +1,7 @@
 """
 Verdicts on records in doubt, by one pure function over a table that can be read.
 
-May import: evidence, calibration, matching, windows, settings. docs/explanation/reconciling.md says what each proof
+May import: evidence, calibration, matching, windows. docs/explanation/reconciling.md says what each proof
 assumes about Neto.
 """
 
@@ -27,10 +27,9 @@ from neto_async.reconciling.evidence import (
     folded_name,
 )
 from neto_async.reconciling.matching import NO_LOG, Case, Customer
-from neto_async.reconciling.windows import Window, windows_of
-from neto_async.settings import SETTLE_AFTER
+from neto_async.reconciling.windows import Window
 
-__all__ = ["learn", "reconcile"]
+__all__ = ["reconcile"]
 
 _Logs: TypeAlias = tuple[StoredCustomerLog, ...]
 
@@ -146,21 +145,21 @@ _TABLE = (
 
 
 def reconcile(
-    evidence: Evidence,
-    *,
-    sole_writer: bool = False,
-    settle_after: float = SETTLE_AFTER,
-    windows: Mapping[int, Window] | None = None,
-) -> tuple[Verdict, ...]:
+    evidence: Evidence, windows: Mapping[int, Window], *, sole_writer: bool = False
+) -> tuple[tuple[Verdict, ...], Calibration]:
     """
     Say what became of each record in doubt, in their order; see `AsyncNetoClient.reconcile`.
 
-    ``windows`` is what `windows_of` gives for the calls, where that is known already.
+    Args:
+        evidence: What is known about some customers.
+        windows: What `windows_of` gives for the calls.
+        sole_writer: Whether nobody else writes or edits such logs.
+
+    Returns:
+        The verdicts, and what these readings and those before them teach of how the store gives logs back.
     """
-    if windows is None:
-        windows = windows_of(evidence.calls, evidence.answered, settle_after)
-    calibration = learn(evidence)
     customers = _agreed(evidence)
+    calibration = _learnt(evidence, customers)
     known = _by_customer(evidence.known)
     doubts: dict[str, dict[int, Doubt]] = defaultdict(dict)
     for place, doubt in enumerate(evidence.doubts):
@@ -180,18 +179,7 @@ def reconcile(
                 read_at=evidence.first.began_at,
                 sole_writer=sole_writer,
             ).cases()
-    return tuple(_verdict(doubt, cases[place]) for place, doubt in enumerate(evidence.doubts))
-
-
-def learn(evidence: Evidence) -> Calibration:
-    """Say what these readings, and those before them, teach of how the store gives logs back."""
-    calibration = evidence.calibration
-    sent = {log.log_id: log.sent for log in evidence.known}
-    for logs in _agreed(evidence).values():
-        for log in () if isinstance(logs, Missing) else logs:
-            if log.log_id in sent:
-                calibration = calibration.learn(sent[log.log_id], log.fields)
-    return calibration
+    return tuple(_verdict(doubt, cases[place]) for place, doubt in enumerate(evidence.doubts)), calibration
 
 
 def _verdict(doubt: Doubt, case: Case) -> Verdict:
@@ -215,6 +203,16 @@ def _verdict(doubt: Doubt, case: Case) -> Verdict:
 
 
 # --- What was read ---------------------------------------------------------------------------------------------------
+
+
+def _learnt(evidence: Evidence, customers: Mapping[str, _Logs | Missing]) -> Calibration:
+    calibration = evidence.calibration
+    sent = {log.log_id: log.sent for log in evidence.known}
+    for logs in customers.values():
+        for log in () if isinstance(logs, Missing) else logs:
+            if log.log_id in sent:
+                calibration = calibration.learn(sent[log.log_id], log.fields)
+    return calibration
 
 
 def _by_customer(known: Iterable[KnownLog]) -> dict[str, list[KnownLog]]:

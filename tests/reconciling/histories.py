@@ -25,7 +25,7 @@ from neto_async.reconciling.evidence import (
     Settled,
 )
 from neto_async.reconciling.verdicts import reconcile
-from neto_async.reconciling.windows import ids_ascend
+from neto_async.reconciling.windows import ids_ascend, windows_of
 
 SETTLE_AFTER = 100.0
 CUSTOMERS = ("jane", "omar")
@@ -327,7 +327,8 @@ def _reading(rng, mode, logs, at, lag):
 
 def judge(history, mode):
     """Reconcile, and give the false verdicts and, by the true fate, how many doubts were settled how."""
-    verdicts = reconcile(history.evidence, sole_writer=mode.sole_writer, settle_after=SETTLE_AFTER)
+    windows = windows_of(history.evidence.calls, history.evidence.answered, SETTLE_AFTER)
+    verdicts, _ = reconcile(history.evidence, windows, sole_writer=mode.sole_writer)
     truth = history.truth
     key = attrgetter("doubt.row", "doubt.call")
     false = []

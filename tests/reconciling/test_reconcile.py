@@ -175,7 +175,7 @@ async def test_what_is_no_argument(given, words):
     assert 0 == store.call_count
 
 
-@pytest.mark.parametrize(("module", "name"), [(session, "doubts_in"), (settle, "reconcile"), (settle, "learn")])
+@pytest.mark.parametrize(("module", "name"), [(session, "doubts_in"), (settle, "reconcile")])
 async def test_what_takes_long_does_not_hold_the_loop(monkeypatch, module, name):
     """A customer may have thousands of logs: while they are judged the loop goes on."""
     loop, ticks = asyncio.get_running_loop(), []

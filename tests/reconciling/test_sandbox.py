@@ -18,6 +18,7 @@ from neto_async.reconciling.evidence import (
     Settled,
 )
 from neto_async.reconciling.verdicts import reconcile
+from neto_async.reconciling.windows import windows_of
 from neto_async.sandbox import NetoSandbox, ReadBack, faults
 from neto_async.settings import SETTLE_AFTER
 
@@ -100,7 +101,7 @@ async def test_every_lost_answer_is_settled(marker):
         first=first,
         second=second,
     )
-    verdicts = reconcile(evidence, sole_writer=not marker)
+    verdicts, _ = reconcile(evidence, windows_of(calls, answered, SETTLE_AFTER), sole_writer=not marker)
     truth = [saved.get((doubt.call, doubt.sent["Notes"])) for doubt in doubts]
     assert truth == [verdict.log_id for verdict in verdicts]
     assert {Settled.ADDED, Settled.NOT_SENT} == {verdict.settled for verdict in verdicts}

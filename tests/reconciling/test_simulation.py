@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+import histories
 import pytest
 from attrs import evolve
 from histories import MODES, is_within_the_assumptions, judge, make_history
@@ -83,12 +84,12 @@ def test_more_is_settled_with_a_marker_and_with_the_callers_word():
 
 def plant(monkeypatch, **changes):
     """Make each window other than it is."""
-    right = verdicts.windows_of
+    right = histories.windows_of
 
     def other(*given):
         return {number: evolve(window, **changes) for number, window in right(*given).items()}
 
-    monkeypatch.setattr(verdicts, "windows_of", other)
+    monkeypatch.setattr(histories, "windows_of", other)
 
 
 def take_known_ids_for_free(monkeypatch):
@@ -133,7 +134,7 @@ FAULTS = {
     "known ids claimed": (SOLE_WRITER, take_known_ids_for_free),
     "blanks compared loosely": (SOLE_WRITER, compare_blanks_loosely),
     "paired over several calls": (SOLE_WRITER, pair_over_several_calls),
-    "texts taken to come whole": (MARKER, lambda patch: patch.setattr(verdicts, "learn", lambda _: TRUSTING)),
+    "texts taken to come whole": (MARKER, lambda patch: patch.setattr(verdicts, "_learnt", lambda *_: TRUSTING)),
     "one reading enough": (
         MARKER,
         lambda patch: patch.setattr(verdicts, "_same_twice", lambda first, _: (first or [Missing.CUSTOMER])[0]),

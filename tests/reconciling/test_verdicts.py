@@ -16,7 +16,9 @@ from neto_async.reconciling.evidence import (
     Reading,
     Settled,
 )
-from neto_async.reconciling.verdicts import learn, reconcile
+from neto_async.reconciling.verdicts import reconcile
+from neto_async.reconciling.windows import windows_of
+from neto_async.settings import SETTLE_AFTER
 
 ADDED, NOT_SENT, UNKNOWN = Settled.ADDED, Settled.NOT_SENT, Settled.UNKNOWN
 
@@ -48,9 +50,15 @@ def evidence(*logs, doubts=({},), known=(KNOWN,), answered=(BEFORE,), at=1000.0,
     )
 
 
+def judged(given, **switches):
+    """Give the verdicts."""
+    found, _ = reconcile(given, windows_of(given.calls, given.answered, SETTLE_AFTER), **switches)
+    return found
+
+
 def verdicts(given, **switches):
     """Give what each verdict says, in short."""
-    return [(one.settled, one.log_id or one.missing) for one in reconcile(given, **switches)]
+    return [(one.settled, one.log_id or one.missing) for one in judged(given, **switches)]
 
 
 def test_nothing_of_the_customer_is_unaccounted_for():
@@ -75,7 +83,7 @@ def test_absence_is_not_proven_by_ids_alone():
     """A log with the record's text, below or above the ids that its call can have, leaves what has no log unknown."""
     older = evidence(log(9))
     assert [(UNKNOWN, Missing.NO_EQUAL)] == verdicts(older) == verdicts(older, sole_writer=True)
-    assert (9,) == reconcile(older)[0].candidates
+    assert (9,) == judged(older)[0].candidates
     equal = evidence(log(9), log(11), doubts=[{}, {}])
     assert [(ADDED, 11), (UNKNOWN, Missing.NO_EQUAL)] == verdicts(equal, sole_writer=True)
     assert [(ADDED, 11)] == verdicts(evidence(log(9), log(11)), sole_writer=True)
@@ -107,7 +115,7 @@ def test_a_log_with_another_text():
     given = evidence(log(11, "sent a parcel"))
     assert [(UNKNOWN, Missing.SOLE_WRITER)] == verdicts(given)
     assert [(NOT_SENT, None)] == verdicts(given, sole_writer=True)
-    assert (11,) == reconcile(given)[0].candidates
+    assert (11,) == judged(given)[0].candidates
 
 
 def test_a_log_with_the_same_text():
@@ -132,7 +140,7 @@ def test_more_logs_than_records():
     """Two equal logs for one record are both candidates."""
     given = evidence(log(12), log(11))
     assert [(UNKNOWN, Missing.COUNT)] == verdicts(given, sole_writer=True)
-    assert (11, 12) == reconcile(given, sole_writer=True)[0].candidates
+    assert (11, 12) == judged(given, sole_writer=True)[0].candidates
 
 
 def test_equal_records_of_one_call():
@@ -227,7 +235,7 @@ def test_a_marker_that_contradicts(logs):
     """A marker in two logs, or in one that is older than the call, settles nothing."""
     given = evidence(*logs, doubts=MARKED)
     assert [(UNKNOWN, Missing.MARKER_ONCE)] == verdicts(given, sole_writer=True)
-    assert tuple(one.log_id for one in logs) == reconcile(given)[0].candidates
+    assert tuple(one.log_id for one in logs) == judged(given)[0].candidates
 
 
 def test_two_markers_in_one_log():
@@ -290,7 +298,8 @@ def test_a_known_log_belongs_to_one_record():
 
 def test_what_was_learnt_is_kept():
     """What one customer's logs teach counts for the next, which has no known log."""
-    taught = learn(evidence())
+    first = evidence()
+    _, taught = reconcile(first, windows_of(first.calls, first.answered, SETTLE_AFTER))
     next_one = evolve(evidence(known=()), calibration=taught)
     assert [(NOT_SENT, None)] == verdicts(next_one)
 
@@ -299,7 +308,7 @@ def test_words_without_texts():
     """Every verdict has a reason for a person, which shows nothing of a customer's text."""
     for switches in ({}, {"sole_writer": True}):
         for logs in ((), (log(11),), (log(11, "zebra"),), (log(11), log(12))):
-            (verdict,) = reconcile(evidence(*logs), **switches)
+            (verdict,) = judged(evidence(*logs), **switches)
             assert verdict.reason
             assert "{" not in verdict.reason
             assert not any(text in repr(verdict) for text in ("order 17", "zebra", "jane"))
