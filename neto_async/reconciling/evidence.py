@@ -8,9 +8,10 @@ something was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -29,6 +30,7 @@ __all__ = [
     "Reading",
     "Settled",
     "Verdict",
+    "by_customer",
     "customer_of",
     "folded_name",
 ]
@@ -104,6 +106,17 @@ class KnownLog:
 
     log_id: int
     sent: Fields = field(repr=False)
+
+
+_Sent = TypeVar("_Sent", Doubt, KnownLog)
+
+
+def by_customer(records: Iterable[_Sent]) -> dict[str, list[_Sent]]:
+    """Give records in doubt, or known logs, by `customer_of`; an empty list for any other name."""
+    found: dict[str, list[_Sent]] = defaultdict(list)
+    for record in records:
+        found[customer_of(record.sent)].append(record)
+    return found
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,6 @@ May import: the rest of reconciling, sending.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -15,11 +14,11 @@ from neto_async.reconciling.evidence import (
     Doubt,
     DoubtsAndKnown,
     Evidence,
-    KnownLog,
     Missing,
     Reading,
     Settled,
     Verdict,
+    by_customer,
     customer_of,
 )
 from neto_async.reconciling.from_outcomes import NO_CALL
@@ -64,12 +63,7 @@ async def settle(
         ReadError: The store refused to give customers.
         NotSentError: It could not be asked.
     """
-    doubts: dict[str, list[Doubt]] = defaultdict(list)
-    for doubt in given.doubts:
-        doubts[customer_of(doubt.sent)].append(doubt)
-    known: dict[str, list[KnownLog]] = defaultdict(list)
-    for log in given.known:
-        known[customer_of(log.sent)].append(log)
+    doubts, known = by_customer(given.doubts), by_customer(given.known)
     windows = windows_of(given.calls, given.answered, settle_after)
     calibration = Calibration()
     for names in _groups(doubts):

@@ -8,7 +8,7 @@ assumes about Neto.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
@@ -23,6 +23,7 @@ from neto_async.reconciling.evidence import (
     Reading,
     Settled,
     Verdict,
+    by_customer,
     customer_of,
     folded_name,
 )
@@ -160,7 +161,7 @@ def reconcile(
     """
     customers = _agreed(evidence)
     calibration = _learnt(evidence, customers)
-    known = _by_customer(evidence.known)
+    known = by_customer(evidence.known)
     doubts: dict[str, dict[int, Doubt]] = defaultdict(dict)
     for place, doubt in enumerate(evidence.doubts):
         doubts[customer_of(doubt.sent)][place] = doubt
@@ -213,13 +214,6 @@ def _learnt(evidence: Evidence, customers: Mapping[str, _Logs | Missing]) -> Cal
             if log.log_id in sent:
                 calibration = calibration.learn(sent[log.log_id], log.fields)
     return calibration
-
-
-def _by_customer(known: Iterable[KnownLog]) -> dict[str, list[KnownLog]]:
-    found: dict[str, list[KnownLog]] = defaultdict(list)
-    for log in known:
-        found[customer_of(log.sent)].append(log)
-    return found
 
 
 def _usable(

@@ -141,7 +141,7 @@ FAULTS = {
     ),
     "known logs not looked for": (
         MARKER,
-        lambda patch: patch.setattr(verdicts, "_by_customer", lambda _: defaultdict(list)),
+        lambda patch: patch.setattr(verdicts, "by_customer", lambda _: defaultdict(list)),
     ),
 }
 TRUSTING = Calibration(
