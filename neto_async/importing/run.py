@@ -485,15 +485,12 @@ class ImportRun(AsyncIterator[Outcome]):
 
     def _regulate(self) -> None:
         """Hold the lane while the caller's loop takes no outcomes, and release it afterwards."""
-        held = len(self._ready) >= self._max_ready
-        if held == self._lane.held and held:
+        was_held, self._lane.held = self._lane.held, len(self._ready) >= self._max_ready
+        if self._lane.held:
             return
-        if self._lane.held and not held:
-            self._lane.held = False
+        if was_held:
             self._engine.wake()
-        self._lane.held = held
-        if not held:
-            self._room.set()
+        self._room.set()
 
     def _seconds(self) -> float:
         if self._began_at is None:

@@ -189,7 +189,7 @@ class JournalWriter:
 
     def _complete(self, journal: Journal, added: Mapping[int, int]) -> None:
         """Write the ids of rows that the journal holds to be in doubt, as it was full when an earlier run got them."""
-        found = (row for row in journal.known() if added and row.state is RowState.UNKNOWN and row.position in added)
+        found = (row for row in journal.known() if row.state is RowState.UNKNOWN and row.position in added)
         # As a call, where a journal knows no other way: it would be a call that is younger than its ids.
         settle: Callable[[Sequence[Known]], None] = getattr(journal, "settle", partial(_write_as_call, journal))
         while rows := list(itertools.islice(found, MAX_NOTES)):
