@@ -40,6 +40,22 @@ def known(position: int, state: RowState, call: int = 0, version: int = 0) -> Kn
     return Known(position, print_of(position, version), state, 1000 + call if state is ADDED else 0)
 
 
+def opened(make: Callable[..., Any], store: str = STORE, **more: Any) -> Any:
+    """Make a journal object and open it."""
+    journal = make(**more)
+    journal.open(store)
+    return journal
+
+
+def read(make: Callable[..., Any]) -> tuple[str, bytes, list[Known]]:
+    """Give what a journal holds: its identity, its salt and the known rows."""
+    journal = opened(make)
+    try:
+        return journal.identity, journal.salt, list(journal.known())
+    finally:
+        journal.close()
+
+
 def fill(journal: Any, calls: int = 3, size: int = 2) -> list[Known]:
     """Write calls of all fates to an open journal; give what is known afterwards."""
     expected = []

@@ -28,22 +28,10 @@ from rows import (
     fill,
     intent,
     known,
+    opened,
+    read,
     ticking,
 )  # tests are no packages
-
-
-def opened(make: Any, store: str = STORE, **more: Any) -> Any:
-    journal = make(**more)
-    journal.open(store)
-    return journal
-
-
-def read(make: Any) -> tuple[str, bytes, list[Known]]:
-    journal = opened(make)
-    try:
-        return journal.identity, journal.salt, list(journal.known())
-    finally:
-        journal.close()
 
 
 def filled(make: Any) -> list[Known]:

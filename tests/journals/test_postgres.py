@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from rows import (
     fill,
     intent,
     known,
+    opened,
+    read,
     ticking,
 )  # tests are no packages
 from server import Proxy, Server
@@ -64,16 +67,11 @@ class Tables:
         return PostgresJournal(conninfo or self.server.conninfo, name, schema=self.schema, **more)
 
     def opened(self, name: str = "june", **more: Any) -> PostgresJournal:
-        journal = self.journal(name, **more)
-        journal.open(STORE)
+        journal: PostgresJournal = opened(self.journal, name=name, **more)
         return journal
 
     def read(self, name: str = "june") -> list[Known]:
-        journal = self.opened(name)
-        try:
-            return list(journal.known())
-        finally:
-            journal.close()
+        return read(partial(self.journal, name))[2]
 
     def events(self) -> list[int]:
         return [number for (number,) in self.sql("SELECT sequence FROM event ORDER BY sequence")]

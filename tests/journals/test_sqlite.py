@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,12 @@ MOMENT, MICROSECONDS = datetime(1970, 1, 1, 0, 0, 1, 2, tzinfo=timezone.utc), b"
 
 
 def opened(path: Path, store: str = STORE) -> SqliteJournal:
-    journal = SqliteJournal(path)
-    journal.open(store)
+    journal: SqliteJournal = rows.opened(partial(SqliteJournal, path), store)
     return journal
 
 
 def read(path: Path) -> tuple[str, bytes, list[Known]]:
-    journal = opened(path)
-    try:
-        return journal.identity, journal.salt, list(journal.known())
-    finally:
-        journal.close()
+    return rows.read(partial(SqliteJournal, path))
 
 
 @pytest.fixture
