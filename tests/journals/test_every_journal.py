@@ -41,6 +41,18 @@ def filled(make: Any) -> list[Known]:
     return expected
 
 
+def fail_at_ends(patch: pytest.MonkeyPatch) -> None:
+    """Have a write fail when it comes to the end of a call."""
+    followed_by = Head.followed_by
+
+    def failing(head: Head, event: Any) -> Head:
+        if event.kind == Kind.END:
+            raise RuntimeError("planted")
+        return followed_by(head, event)
+
+    patch.setattr(Head, "followed_by", failing)
+
+
 # -- what it remembers ------------------------------------------------------------------------------------------
 
 
@@ -119,14 +131,7 @@ def test_a_write_is_all_or_nothing(make: Any, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(KeyError):
         journal.write([intent(1, 0), end(9, ADDED)])
     journal.write([intent(1, 1)])
-    followed_by = Head.followed_by
-
-    def failing(head: Head, event: Any) -> Head:
-        if event.kind == Kind.END:
-            raise RuntimeError("planted")
-        return followed_by(head, event)
-
-    monkeypatch.setattr(Head, "followed_by", failing)
+    fail_at_ends(monkeypatch)
     with pytest.raises(RuntimeError, match="planted"):
         journal.write([intent(2, 2), end(1, ADDED)])
     monkeypatch.undo()
@@ -227,14 +232,7 @@ def test_settling_is_all_or_nothing(make: Any, state: RowState, monkeypatch: pyt
     journal = opened(make)
     with pytest.raises(JournalError, match="proven to be added or absent"):
         journal.settle([known(0, ABSENT), known(1, state)])
-    followed_by = Head.followed_by
-
-    def failing(head: Head, event: Any) -> Head:
-        if event.kind == Kind.END:
-            raise RuntimeError("planted")
-        return followed_by(head, event)
-
-    monkeypatch.setattr(Head, "followed_by", failing)
+    fail_at_ends(monkeypatch)
     with pytest.raises(RuntimeError, match="planted"):
         journal.settle([known(0, ABSENT), known(1, ADDED, 5)])
     monkeypatch.undo()
