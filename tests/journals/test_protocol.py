@@ -1,14 +1,13 @@
-"""The state of rows after several runs, and what a run does with each of them."""
+"""What the calls of several runs come to for each row."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
-import pytest
 from hypothesis import given, settings, strategies
 
-from neto_async import ConfigurationError
 from neto_async.journals.protocol import End, Intent, Known, PastCall, RowState, fold
 from neto_async.journals.sqlite import SqliteJournal
 
@@ -70,7 +69,7 @@ def test_fold_holds_overlapping_calls_alone(calls: list[dict[int, RowState]]) ->
 
 @settings(max_examples=12, deadline=None)
 @given(CALLS)
-def test_a_journal_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, calls: object) -> None:
+def test_a_journal_gives_back_what_was_written(tmp_path_factory: Any, calls: object) -> None:
     """A file says of each row what its calls came to, in a later run as well."""
     path = tmp_path_factory.mktemp("journal") / "journal"
     store = "http://127.0.0.1:1"
@@ -106,14 +105,3 @@ def test_an_intent_without_an_end_is_in_doubt(tmp_path: Path) -> None:
 
     assert [(0, b"a" * 16, RowState.UNKNOWN), (2, b"b" * 16, RowState.UNKNOWN)] == [row[:3] for row in journal.known()]
     journal.close()
-
-
-def test_two_imports_on_one_journal(tmp_path: Path) -> None:
-    """The second is refused, and leaves the first alone."""
-    first, second = SqliteJournal(tmp_path / "journal"), SqliteJournal(tmp_path / "journal")
-    first.open("http://127.0.0.1:1")
-
-    with pytest.raises(ConfigurationError, match="this process is already using"):
-        second.open("http://127.0.0.1:1")
-    first.write([Intent(call=1, rows=((0, b"a" * 16),))])
-    first.close()
