@@ -318,7 +318,9 @@ class SqliteJournal(ChainedJournal):
         created_at = self._now().isoformat(timespec="seconds")
         self._identity, self._salt = secrets.token_hex(16), secrets.token_bytes(16)
         self._head = Head.root(self._identity, self._salt, store, created_at)
-        with self._transaction() as connection:
+        connection = self._open
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:  # commits, or rolls back
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             for statement in _SCHEMA:
@@ -416,18 +418,6 @@ class SqliteJournal(ChainedJournal):
         self._head = head
         # Afterwards: it proves that what was written is in the file which a later run will find.
         self._check_there()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._open
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     def _check_there(self) -> None:
         # SQLite writes on into a file that was deleted, and all of it would be lost.
