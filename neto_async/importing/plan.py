@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
 
@@ -251,6 +250,4 @@ def _columns(file: RowFile) -> tuple[str, ...]:
         for row in file:
             names.update(dict.fromkeys(row.columns))
             refuse_wide(names, file.name)
-    with suppress(KeyError):
-        del names[""]
-    return tuple(name for name in names if not is_report_column(name))
+    return tuple(name for name in names if name and not is_report_column(name))
