@@ -77,7 +77,7 @@ async def reconcile_outcomes(engine: Engine, outcomes: Iterable[Outcome], switch
     doubts = partial(doubts_in, listed, zone=engine.settings.wire_timezone)
     given = await in_own_thread(doubts, "neto_async settle")
     found: dict[int, Reconciled] = {}
-    async with aclosing(_settled(engine, given, switches, engine.clock.utcnow)) as settled:
+    async with aclosing(await _settled(engine, given, switches, engine.clock.utcnow)) as settled:
         async for some in settled:
             found |= {verdict.doubt.row: reconciled(verdict, listed[verdict.doubt.row]) for verdict in some}
             switches.report(len(found), len(given.doubts))
@@ -115,7 +115,7 @@ async def reconcile_journal(
         doubts = await loop.run_in_executor(threads, opened)
         # Its moments may be of its server's clock, which all hosts share.
         now = getattr(settling, "now", engine.clock.utcnow)
-        async with aclosing(_settled(engine, doubts.given, switches, now)) as settled:
+        async with aclosing(await _settled(engine, doubts.given, switches, now)) as settled:
             async for some in settled:
                 verdicts = combined(some, doubts)
                 if proven := as_settled(doubts, verdicts):
@@ -140,10 +140,7 @@ async def _settled(
         ahead = (engine.clock.utcnow() - now()).total_seconds()
         await engine.sleep_until(over_at(given, switches.settle_after) + ahead)
     reader = reader_of(engine, now)
-    verdicts = settle(given, reader, sole_writer=switches.sole_writer, settle_after=switches.settle_after)
-    async with aclosing(verdicts):
-        async for some in verdicts:
-            yield some
+    return settle(given, reader, sole_writer=switches.sole_writer, settle_after=switches.settle_after)
 
 
 def _report(found: Mapping[int, Reconciled]) -> ReconcileReport:
