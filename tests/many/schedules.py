@@ -23,10 +23,11 @@ from typing import Any
 
 import account_store
 import account_worker
-import redis as redis_client
 from attrs import define, field, frozen
 from links import Link
 from members import Server as RedisServer
+from members import open_gate
+from redis.asyncio import Redis
 from server import Server as PostgresServer  # noqa: TC002 - attrs resolves it
 
 __all__ = ["CALLS", "HOLD", "LEASE", "LONG_LEASE", "WINDOW", "Fault", "Process", "Schedule", "drawn", "play"]
@@ -299,12 +300,6 @@ class Account:
         codes = [await place.process.ended() for place in self.places if place.process is not None]
         assert {0} == set(codes), "a process that broke"
 
-    def open_gate(self) -> None:
-        """Let calls begin at once, as docs/how-to/several-processes.md says."""
-        with redis_client.Redis(port=self.redis.port, decode_responses=True) as server:
-            run_id = server.info("server")["run_id"]
-            server.zadd(f"neto_async:{{{self.url}}}:places", {f"run:{run_id}": -1})
-
 
 async def play(
     schedule: Schedule, postgres: PostgresServer, folder: Path, *, planted: str | None = None
@@ -316,7 +311,8 @@ async def play(
     try:
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(redis.start)
-            await asyncio.to_thread(account.open_gate)
+            async with Redis.from_url(redis.url) as look:
+                await open_gate(look, account.url)
             for _ in range(schedule.workers):
                 servers = {"redis": redis.port, "postgres": postgres.port}
                 links = {name: await stack.enter_async_context(Link(port)) for name, port in servers.items()}

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 from attrs import Factory, define
 
 from neto_async import NetoError
@@ -27,7 +28,7 @@ from neto_async.sandbox import NetoSandbox, faults
 
 sys.path.append(str(Path(__file__).parents[1] / "redis_quota"))
 
-from members import Server
+from members import Server, open_gate
 
 pytestmark = pytest.mark.job_queues
 
@@ -166,9 +167,9 @@ async def service(
         "NETO_USERNAME": store.username or "",
         "NETO_API_KEY": store.api_key,
     }
+    async with redis.asyncio.Redis.from_url(redis_server.url) as look:
+        await open_gate(look, store.url)  # nobody else calls this store
     with redis.Redis.from_url(redis_server.url) as broker:
-        run_id = broker.info("server")["run_id"]
-        broker.zadd(f"neto_async:{{{store.url}}}:places", {f"run:{run_id}": -1})  # nobody else calls this store
         made = Service(request.param, store, empty_database, tmp_path, broker, {**os.environ, **settings})
         yield made
         for worker in made.workers:

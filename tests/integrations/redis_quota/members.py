@@ -81,7 +81,7 @@ class Member:
 KEYS = {name: f"neto_async:{{{STORE}}}:{name}" for name in ("places", "state", "singles", "imports", "overdue")}
 
 
-async def open_gate(look: Any) -> None:
-    """Open the gate as docs/how-to/several-processes.md says."""
+async def open_gate(look: Any, store_url: str = STORE) -> None:
+    """Let calls to a store begin at once, as docs/how-to/several-processes.md says."""
     run_id = (await look.info("server"))["run_id"]
-    await look.zadd(KEYS["places"], {f"run:{run_id}": -1})
+    await look.zadd(KEYS["places"].replace(STORE, store_url), {f"run:{run_id}": -1})

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-import redis.asyncio
 from attrs import define, field
+from members import Server, open_gate
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -42,17 +42,15 @@ class Process:
         }
 
 
-async def two_processes(store: Any, connect: Any, url: str) -> list[Process]:
+async def two_processes(store: Any, connect: Any, server: Server, look: Any) -> list[Process]:
     """Start two with one quota, at a store that nobody has called before."""
-    async with redis.asyncio.Redis.from_url(url) as client:
-        run_id = (await client.info("server"))["run_id"]
-        await client.zadd(f"neto_async:{{{store.url}}}:places", {f"run:{run_id}": -1})
-    return [Process(await connect(store, quota=RedisQuota(url))) for _ in range(2)]
+    await open_gate(look, store.url)
+    return [Process(await connect(store, quota=RedisQuota(server.url))) for _ in range(2)]
 
 
-async def test_the_largest_number_of_used_places_is_the_account_s(store, connect, server):
+async def test_the_largest_number_of_used_places_is_the_account_s(store, connect, server, look):
     """Each process tells what its last answer said of all processes, and says so; a sum would count calls twice."""
-    first, second = await two_processes(store, connect, server.url)
+    first, second = await two_processes(store, connect, server, look)
     await first.neto.add_customer_log(LOG)
     await second.neto.add_customer_log(LOG)
 
@@ -62,9 +60,9 @@ async def test_the_largest_number_of_used_places_is_the_account_s(store, connect
     assert [1, 1] == [process.values("neto.client.calls")[""] for process in (first, second)]
 
 
-async def test_a_pause_shows_where_it_was_asked_for_and_where_records_wait(store, connect, server):
+async def test_a_pause_shows_where_it_was_asked_for_and_where_records_wait(store, connect, server, look):
     """One process was asked for the pause and knows how long it is; the other one's records wait on it."""
-    first, second = await two_processes(store, connect, server.url)
+    first, second = await two_processes(store, connect, server, look)
     store.faults.next(faults.TooManyCalls(retry_after=900))
     with suppress(RateLimitedError):
         await first.neto.add_customer_log(LOG, give_up_after=1.0)

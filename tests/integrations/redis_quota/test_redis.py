@@ -137,7 +137,7 @@ class Simulated:
     async def run(self, names: list[str], seconds: float, latency: float = 0.25) -> None:
         """Run processes, whose names begin with their lane, for some seconds from when the gate is open."""
         micro, began = module.MICRO, 1_000_000.0
-        await self._look.zadd(KEYS["places"], {f"run:{(await self._look.info('server'))['run_id']}": -1})
+        await open_gate(self._look)
         under_way: dict[str, list[float]] = {name: [] for name in names}
         due = [(began + number / 1000, name) for number, name in enumerate(names)]
         while due[0][0] < began + seconds:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from members import HOLD, KEYS, STORE, Server, now, open_gate
+from members import HOLD, KEYS, Server, now, open_gate
 
 from neto_async import NotSentError
 from neto_async.integrations import redis as module
@@ -165,7 +165,7 @@ async def test_ends_and_pauses_are_reported_once_the_server_is_back(member, serv
 
 async def test_records_end_truly_while_the_server_is_away(server, look, connect, store):
     """A log that has left gets its true outcome; one that waits ends as not sent, and says what it waited for."""
-    await look.zadd(KEYS["places"].replace(STORE, store.url), {f"run:{(await look.info('server'))['run_id']}": -1})
+    await open_gate(look, store.url)
     neto = await connect(store, quota=RedisQuota(server.url))
     answered = asyncio.Event()
     store.faults.next(faults.Late(until=answered))
@@ -193,7 +193,7 @@ async def test_no_window_at_the_store_exceeds_the_quota(server, look):
     """
     calls, window = 40, 2.0
     async with NetoSandbox(requests_per_minute=calls, clock=lambda: time.monotonic() * 60 / window) as store:
-        await look.zadd(KEYS["places"].replace(STORE, store.url), {f"run:{(await look.info('server'))['run_id']}": -1})
+        await open_gate(look, store.url)
 
         async def worker(lane: str) -> asyncio.subprocess.Process:
             program = Path(__file__).with_name("quota_worker.py")
