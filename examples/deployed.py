@@ -28,18 +28,17 @@ import secrets
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from datetime import datetime, timedelta, timezone
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, LiteralString
 
 import psycopg
-from attrs import asdict, evolve
+from attrs import asdict
 from procrastinate import App, PsycopgConnector, RetryStrategy
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
-from examples.imports import REPORTS, RefusedError, Settling, State, still_in_doubt
+from examples.imports import PROVEN_ABSENT, REPORTS, RefusedError, Settling, State
 from examples.uploads import CHUNK, Limits, StoredRows, Uploads, plan_in, unkept
 from neto_async import AsyncNetoClient, ImportProgress, JournalError, JournalInUseError, NetoError, ReconcileReport
 from neto_async.importing import ColumnMapping, Reports
@@ -255,26 +254,16 @@ async def settle(id_: str, *, sole_writer: bool) -> None:
             raise
         except NetoError as fault:
             error = str(fault)
-    # From the journal: a settling that broke off may have proven some.
     now = await asyncio.to_thread(journal(id_).summary)
-    added = now.added - ended.progress.added
-    not_sent = ended.progress.unknown - added - now.in_doubt
-    settling = evolve(
-        Settling(**row["settling"]),
-        looked_at=len(report.records),
-        added=added,
-        not_sent=not_sent,
-        unknown=now.in_doubt,
-        rows=still_in_doubt(report),
-        error=error,
-    )
+    begun = Settling(**{**row["settling"], "looked_at": len(report.records)})
+    settling = begun.ended(asdict(ended.progress), now, report, error)
     await app.connector.execute_query_async(
         "UPDATE example_import SET settling = %(settling)s, state = %(state)s WHERE id = %(id)s",
         id=id_,
         settling=asdict(settling),
-        state="settled" if not_sent else "started",
+        state="settled" if settling.not_sent else "started",
     )
-    if added and not not_sent:
+    if settling.added and not settling.not_sent:
         await jobs.start(id_, id_)  # which sends nothing, and corrects the reports
 
 
@@ -373,8 +362,7 @@ class DeployedImports:
             return
         if status["state"] != State.ENDED or not status["progress"]["unknown"]:
             raise RefusedError("only an import that has ended with rows in doubt can be settled", status=409)
-        until = datetime.now(timezone.utc) + timedelta(seconds=SETTLE_AFTER)
-        begun = Settling(sole_writer=sole_writer, until=until.isoformat(timespec="seconds"))
+        begun = Settling.begun(sole_writer=sole_writer, settle_after=SETTLE_AFTER)
         await self._change("SET settling = %(settling)s", id_, settling=asdict(begun))
         lock = f"{SETTLE} {id_}"
         try:
@@ -473,7 +461,7 @@ class DeployedImports:
         if row["is_settling"]:
             state, reason = State.SETTLING, ""
         elif row["state"] == "settled":
-            state, reason = State.STOPPED, "some rows are certainly not in the store; go on to send them"
+            state, reason = State.STOPPED, PROVEN_ABSENT
             counts = {name: settling[name] for name in ("not_sent", "unknown")}
             progress = {**progress, **counts, "added": progress["added"] + settling["added"]}
         elif row["state"] == "ready":

@@ -20,14 +20,14 @@ import secrets
 import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from attrs import asdict, define, evolve, field
 
-from examples.imports import REPORTS, RefusedError, Settling, State, still_in_doubt
+from examples.imports import PROVEN_ABSENT, REPORTS, RefusedError, Settling, State
 from examples.uploads import CHUNK, READER, Limits, StoredRows, Uploads, plan_in, sync, unkept
 from neto_async import AsyncNetoClient, ImportProgress, NetoError, ReconcileReport
 from neto_async.importing import ColumnMapping, ImportRun, Reports
@@ -321,8 +321,7 @@ class EmbeddedImports:
             shutil.rmtree(left, ignore_errors=True)
 
     async def _begin_settling(self, job: Job, *, sole_writer: bool) -> None:
-        until = datetime.now(timezone.utc) + timedelta(seconds=self._settle_after)
-        job.settling = Settling(sole_writer=sole_writer, until=until.isoformat(timespec="seconds"))
+        job.settling = Settling.begun(sole_writer=sole_writer, settle_after=self._settle_after)
         await self._begin(job, State.SETTLING)
 
     async def _begin(self, job: Job, state: State) -> None:
@@ -389,17 +388,14 @@ class EmbeddedImports:
             )
         except NetoError as fault:
             error = _without_paths(str(fault), job)
-        # From the journal: an earlier process may have proven some, and so has a settling that broke off.
         now = await asyncio.to_thread(SqliteJournal(job.folder / "journal").summary)
-        added = now.added - job.progress["added"]
-        not_sent = job.progress["unknown"] - added - now.in_doubt
-        counts = {"added": added, "not_sent": not_sent, "unknown": now.in_doubt}
-        job.settling = evolve(job.settling, **counts, rows=still_in_doubt(report), error=error)
-        job.progress = {**job.progress, "added": now.added, "not_sent": not_sent, "unknown": now.in_doubt}
-        if not_sent:
-            job.state, job.reason = State.STOPPED, "some rows are certainly not in the store; go on to send them"
-        else:
-            job.state = State.RUNNING if added else State.ENDED  # a run sends nothing then, and corrects the reports
+        settling = job.settling = job.settling.ended(job.progress, now, report, error)
+        counts = {"added": now.added, "not_sent": settling.not_sent, "unknown": now.in_doubt}
+        job.progress = {**job.progress, **counts}
+        if settling.not_sent:
+            job.state, job.reason = State.STOPPED, PROVEN_ABSENT
+        else:  # a run sends nothing then, and corrects the reports
+            job.state = State.RUNNING if settling.added else State.ENDED
 
     async def _send(self, job: Job) -> None:
         """Import to the end; a job that is still running afterwards was left, for another process to go on with."""

@@ -8,6 +8,7 @@ What the handlers of the example services ask of imports, whatever keeps them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +17,17 @@ from attrs import evolve, frozen
 
 from neto_async import ConfigurationError, ReconcileReport
 from neto_async.importing import ColumnMapping
+from neto_async.journals.sqlite import JournalSummary
 
-__all__ = ["KINDS", "REPORTS", "Imports", "RefusedError", "Settling", "State", "mapping_for", "still_in_doubt"]
+__all__ = ["KINDS", "PROVEN_ABSENT", "REPORTS", "Imports", "RefusedError", "Settling", "State", "mapping_for"]
 
 KINDS = {path.stem: ColumnMapping.from_toml(path) for path in sorted(Path(__file__).parent.glob("mappings/*.toml"))}
 """The kinds of file that a service knows, beside those whose columns are named as Neto's."""
 
 REPORTS = ("added.csv", "rejected.csv", "unknown.csv", "not_sent.csv")
+
+PROVEN_ABSENT = "some rows are certainly not in the store; go on to send them"
+"""Reason in the status of an import that has stopped after its settling."""
 
 MAX_DOUBTS = 20
 """Rows still in doubt that a status lists, and ids of logs to look at for each."""
@@ -89,6 +94,22 @@ class Settling:
     unknown: int = 0
     rows: Sequence[Mapping[str, Any]] = ()
     error: str = ""
+
+    @classmethod
+    def begun(cls, *, sole_writer: bool, settle_after: float) -> Settling:
+        """Begin one now."""
+        until = datetime.now(timezone.utc) + timedelta(seconds=settle_after)
+        return cls(sole_writer=sole_writer, until=until.isoformat(timespec="seconds"))
+
+    def ended(self, before: Mapping[str, Any], now: JournalSummary, report: ReconcileReport, error: str) -> Settling:
+        """
+        Say what came of it, from the counts of the import before and what its journal says now.
+
+        An earlier process may have proven some rows, and so has a settling that broke off; then the report is empty.
+        """
+        added = now.added - before["added"]
+        counts = {"added": added, "not_sent": before["unknown"] - added - now.in_doubt, "unknown": now.in_doubt}
+        return evolve(self, **counts, rows=_still_in_doubt(report), error=error)
 
 
 class Imports(Protocol):
@@ -176,7 +197,7 @@ def mapping_for(kind: str, zone: str) -> ColumnMapping:
         raise RefusedError(str(error)) from None
 
 
-def still_in_doubt(report: ReconcileReport) -> list[dict[str, Any]]:
+def _still_in_doubt(report: ReconcileReport) -> list[dict[str, Any]]:
     """List the first rows that are left, as JSON may carry them; no reason holds a customer's text."""
     left = [record for record in report.records if record.missing is not None][:MAX_DOUBTS]
     return [
