@@ -42,9 +42,10 @@ class Service:
         """Write the upload."""
         Path(self.upload).write_text("\n".join(rows), encoding="utf-8")
 
-    async def work(self, **options: Any) -> None:
+    async def work(self, app: App | None = None, **options: Any) -> None:
         """Run a worker until nothing more is to be done now."""
-        await self.app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False, **options)
+        once = {"wait": False, "install_signal_handlers": False, "listen_notify": False}
+        await (app or self.app).run_worker_async(**once, **options)
 
     def worker(self, app: App | None = None, **options: Any) -> asyncio.Task[None]:
         """Run a worker in the background."""

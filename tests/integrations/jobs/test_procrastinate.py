@@ -39,6 +39,19 @@ async def end(worker: asyncio.Task[None]) -> None:
         await worker
 
 
+async def taken_over(service: Any) -> ImportStatus:
+    """Let the time of a worker that no longer answers pass; another one puts its job back and ends it."""
+    service.bury()
+    service.lapse()
+    app, _ = others(service, put_back_at="* * * * *")
+    async with app.open_async():
+        worker = service.worker(app)
+        status = await service.until(ImportState.ENDED)
+        await end(worker)
+    assert IN_FLIGHT <= status.progress.unknown <= 2 * IN_FLIGHT
+    return status
+
+
 async def heard(process: asyncio.subprocess.Process, text: bytes) -> None:
     """Wait until a process has logged something."""
     async for line in process.stdout:
@@ -239,17 +252,10 @@ async def test_a_worker_is_killed(service):
     service.store.faults.clear()
     answer.set()
 
-    service.bury()
-    service.lapse()
-    app, _ = others(service, put_back_at="* * * * *")
-    async with app.open_async():
-        worker = service.worker(app)
-        await service.until(ImportState.ENDED)
-        await end(worker)
+    await taken_over(service)
 
     status = await service.status()
     assert ImportState.ENDED is status.state
-    assert IN_FLIGHT <= status.progress.unknown <= 2 * IN_FLIGHT
     service.check(status)
 
 
@@ -282,7 +288,7 @@ async def test_a_job_is_delivered_beside_its_first_delivery(service):
     async with app.open_async():
         service.bury()
         await app.configure_task(module.PUT_BACK).defer_async(timestamp=0)
-        await app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
+        await service.work(app)
 
         status = await service.status()
         assert ImportState.WAITING is status.state
@@ -292,7 +298,7 @@ async def test_a_job_is_delivered_beside_its_first_delivery(service):
         answer.set()
         await service.until(ImportState.ENDED)
         await end(first)
-        await app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
+        await service.work(app)
     status = await service.status()
     assert (ImportState.ENDED, 30, "") == (status.state, status.progress.added, status.reason)
     service.check(status)
@@ -307,14 +313,7 @@ async def test_a_worker_is_suspended_and_taken_over(service):
     first.send_signal(signal.SIGSTOP)
     service.store.faults.clear()
     answer.set()
-    service.bury()
-    service.lapse()
-    app, _ = others(service, put_back_at="* * * * *")
-    async with app.open_async():
-        worker = service.worker(app)
-        status = await service.until(ImportState.ENDED)
-        await end(worker)
-    assert IN_FLIGHT <= status.progress.unknown <= 2 * IN_FLIGHT
+    status = await taken_over(service)
     calls = service.store.call_count
 
     first.send_signal(signal.SIGCONT)
@@ -470,7 +469,7 @@ async def test_what_others_say_is_not_passed_on(service, caplog):
     app, imports = others(service, open_upload=open_upload)
     async with app.open_async():
         await imports.start("june", "upload 1")
-        await app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
+        await service.work(app)
     status = await service.status()
     assert (ImportState.STOPPED, "ValueError", 1) == (status.state, status.reason, status.progress.added)
     assert "an import broke off: ValueError" in caplog.text
