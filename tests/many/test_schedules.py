@@ -13,13 +13,6 @@ MORE = [pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2, 3, 4)]
 MANY = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(10, 210)]
 
 
-async def came_to(seed: int, postgres: Any, folder: Path, *, planted: str | None = None) -> str:
-    """Play a schedule, and check the laws; give what happened in a line."""
-    schedule = drawn(seed)
-    ledger, reports = await play(schedule, postgres, folder, planted=planted)
-    return check(ledger, reports, schedule.imports, calls=CALLS, window=WINDOW)
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", [0, *MORE, *MANY])
 async def test_what_holds_after_a_schedule(postgres: Any, tmp_path: Path, seed: int, record_property: Any):
@@ -29,4 +22,6 @@ async def test_what_holds_after_a_schedule(postgres: Any, tmp_path: Path, seed: 
     Single adds and imports of several processes, which are killed and suspended, have their clocks set, and are cut off
     from servers that are killed, restarted and emptied. What is in doubt is named.
     """
-    record_property("came to", await came_to(seed, postgres, tmp_path))
+    schedule = drawn(seed)
+    ledger, reports = await play(schedule, postgres, tmp_path)
+    record_property("came to", check(ledger, reports, schedule.imports, calls=CALLS, window=WINDOW))
