@@ -80,15 +80,13 @@ class Customers:
         size = max(1, min(query.limit or self.read_back.page_limit, self.read_back.page_limit))
         size = (size + 1) // 2 if self.read_back.short_pages else size
         names = self._asked_for(query)[query.page * size : (query.page + 1) * size]
-        found: dict[str, dict[str, Any]] = {name: {"Username": name} for name in names}
-        if "CustomerLog" in query.selectors:
-            logs: dict[str, list[Mapping[str, str]]] = {name: [] for name in names}
-            for log in self._ledger.logs:
-                if log.username in logs:
-                    logs[log.username].append(self._given_back(log))
-            for name, customer in found.items():
-                customer["CustomerLogs"] = logs[name]
-        return list(found.values())
+        if "CustomerLog" not in query.selectors:
+            return [{"Username": name} for name in names]
+        logs: dict[str, list[Mapping[str, str]]] = {name: [] for name in names}
+        for log in self._ledger.logs:
+            if log.username in logs:
+                logs[log.username].append(self._given_back(log))
+        return [{"Username": name, "CustomerLogs": found} for name, found in logs.items()]
 
     def _asked_for(self, query: Query) -> list[str]:
         asked = list(dict.fromkeys(query.usernames))
