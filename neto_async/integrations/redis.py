@@ -34,7 +34,7 @@ from neto_async.credentials import Secret, SecretValue
 from neto_async.errors import ConfigurationError
 from neto_async.sending.clock import boot_time
 from neto_async.sending.observing import logger
-from neto_async.sending.quota import LATE, QUOTA_SERVER, WINDOW, Quota
+from neto_async.sending.quota import QUOTA_SERVER, WINDOW, Quota, catch_up
 from neto_async.settings import require_positive
 
 try:
@@ -488,8 +488,7 @@ class RedisQuota(Quota):
         self, asking: list[_Lane | None], ended: tuple[_Place, ...], unused: tuple[str, ...], asked_at: float
     ) -> list[str | int]:
         pause = 0.0 if self._pause_until is None else max(self._pause_until - asked_at, 0.0)
-        catch_up = min(max(LATE, self._spacing / 10), self._spacing / 2)
-        seconds = (self._window, self._hold, min(AHEAD, self._window / 20), catch_up)
+        seconds = (self._window, self._hold, min(AHEAD, self._window / 20), catch_up(self._spacing))
         reported: list[str | int] = []
         for place in ended:
             reported += [place.token, int((asked_at - place.ended_at) * MICRO)]

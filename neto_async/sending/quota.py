@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-__all__ = ["QUOTA_SERVER", "Quota", "SharedCalls", "Unlimited", "Window", "quota_for"]
+__all__ = ["QUOTA_SERVER", "Quota", "SharedCalls", "Unlimited", "Window", "catch_up", "quota_for"]
 
 QUOTA_SERVER = "quota server"
 """What `Quota.waiting_on` says while no call may begin because a server of the quota can't be used."""
@@ -30,13 +30,6 @@ NEVER = float("-inf")
 
 WINDOW = 60.0
 """Seconds of the vendor's window: "500 requests per minute" (developers.maropost.com, read 2026-11)."""
-
-LATE = 0.02
-"""
-Seconds of a timer's lateness that the next call may make up, so that lateness does not accumulate: this, or a tenth of
-the spacing where that is more, and half of it at most. An import that waits for the encoding of single adds is late as
-well, and more than this would let it take that back from the single adds it waited for.
-"""
 
 CLOCKS_AGREE = 1.0
 """Seconds that the clocks of two event loops may differ by; time that goes back by more is another clock's."""
@@ -110,6 +103,16 @@ class Quota(Protocol):
         return
 
 
+def catch_up(spacing: float) -> float:
+    """
+    Say how many seconds of a timer's lateness the next spaced call may make up, so that lateness does not accumulate.
+
+    20 ms, or a tenth of the spacing where that is more, and half of it at most. An import that waits for the encoding
+    of single adds is late as well, and more than this would let it take that back from the single adds it waited for.
+    """
+    return min(max(0.02, spacing / 10), spacing / 2)
+
+
 @define(eq=False)
 class SharedCalls:
     """
@@ -159,7 +162,7 @@ class Window(Quota):
         self._capacity = max(1, int(self.requests_per_minute))
         self._span = max(WINDOW, WINDOW / self.requests_per_minute)
         self._spacing = WINDOW / self.requests_per_minute
-        self._catch_up = min(max(LATE, self._spacing / 10), self._spacing / 2)
+        self._catch_up = catch_up(self._spacing)
         with self.calls.lock:
             self.calls.longest = max(self.calls.longest, self._span)
 
