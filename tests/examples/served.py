@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fastapi.routing import APIRoute
 from examples import guard
 from examples.aiohttp_service import app as aiohttp_app
 from examples.fastapi_service import app as fastapi_app
-from neto_async.sandbox import NetoSandbox
+from neto_async.sandbox import NetoSandbox, faults
 
 ROOT = Path(__file__).parents[2]
 READY = "Running on http"
@@ -194,6 +195,46 @@ def table(rows: int) -> str:
     return "Notes,Username\n" + "".join(f"row {row},ann\n" for row in range(rows))
 
 
+def lose(store: NetoSandbox, lost: Mapping[int, bool]) -> None:
+    """Lose the answers of the calls with these rows of a table, which the store saves or not."""
+    for row, saves in lost.items():
+        note = f"row {row}"
+        store.faults.when(
+            lambda request, note=note: any(record["Notes"] == note for record in request.records),
+            faults.Reset(saves=saves),
+        )
+
+
 def saved(store: NetoSandbox) -> Counter[str]:
     """Count how often each note is in the store."""
     return Counter(log.notes or "" for log in store.logs)
+
+
+async def notes_in(http: httpx.AsyncClient, job: str, report: str) -> list[str]:
+    """Read a report."""
+    answer = await http.get(f"/imports/{job}/reports/{report}")
+    assert 200 == answer.status_code
+    return [row["Notes"] for row in csv.DictReader(answer.text.splitlines())]
+
+
+async def check(http: httpx.AsyncClient, status: dict[str, Any], store: NetoSandbox, rows: int) -> set[str]:
+    """
+    Compare counts and reports of an import of a table with the store's ledger; give the rows in doubt.
+
+    Each row is in the store exactly once, save those that unknown.csv names, each of which is there at most once.
+    """
+    assert "ended" == status["state"]
+    assert rows == status["progress"]["added"] + status["progress"]["unknown"]
+    added, unknown = [await notes_in(http, status["id"], name) for name in ("added.csv", "unknown.csv")]
+    assert {f"row {row}" for row in range(rows)} == {*added, *unknown}
+    assert rows == len(added) + len(unknown)
+    counts = saved(store)
+    assert {1} == {counts[note] for note in added}
+    assert {counts[note] for note in unknown} <= {0, 1}
+    return set(unknown)
+
+
+def settling_in(status: dict[str, Any]) -> tuple[str, int, int, int]:
+    """Give the state, and of the settling the rows that were added, not sent and are still in doubt."""
+    settling = status["settling"]
+    return status["state"], settling["added"], settling["not_sent"], settling["unknown"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from served import ROOT, saved, table
+from served import ROOT, check, lose, notes_in, saved, settling_in, table
 
 from examples import run_deployment
 from examples.run_deployment import Deployment, deployment
@@ -64,25 +63,6 @@ async def followed(web: httpx.AsyncClient, id_: str) -> list[dict[str, Any]]:
         return [json.loads(line.removeprefix("data: ")) async for line in events.aiter_lines() if line]
 
 
-async def notes(web: httpx.AsyncClient, id_: str, report: str) -> list[str]:
-    answer = await web.get(f"/imports/{id_}/reports/{report}")
-    assert 200 == answer.status_code
-    return [row["Notes"] for row in csv.DictReader(answer.text.splitlines())]
-
-
-async def check(web: httpx.AsyncClient, status: dict[str, Any], store: NetoSandbox, rows: int = ROWS) -> set[str]:
-    """Compare counts and reports with the store's ledger; give the rows in doubt."""
-    assert "ended" == status["state"]
-    assert rows == status["progress"]["added"] + status["progress"]["unknown"]
-    added, unknown = [await notes(web, status["id"], name) for name in ("added.csv", "unknown.csv")]
-    assert {f"row {row}" for row in range(rows)} == {*added, *unknown}
-    assert rows == len(added) + len(unknown)
-    counts = saved(store)
-    assert {1} == {counts[note] for note in added}
-    assert {counts[note] for note in unknown} <= {0, 1}
-    return set(unknown)
-
-
 async def test_a_worker_is_killed_and_another_web_process_shows_the_end(store, running, web):
     """Each row is in the store once, apart from those in doubt, which are named and there once at most."""
     held = asyncio.Event()
@@ -102,7 +82,7 @@ async def test_a_worker_is_killed_and_another_web_process_shows_the_end(store, r
     statuses = await watching
 
     assert {"running", "ended"} == {status["state"] for status in statuses}
-    in_doubt = await check(web[1], statuses[-1], store)
+    in_doubt = await check(web[1], statuses[-1], store, ROWS)
     assert in_doubt
     assert statuses[-1] == (await web[0].get(f"/imports/{id_}")).json()
     (listed,) = (await web[0].get("/imports")).json()["imports"]
@@ -134,11 +114,7 @@ async def test_an_import_says_what_it_waits_for(store, running, web):
 
 async def in_doubt(store: NetoSandbox, web: httpx.AsyncClient) -> str:
     """Import 250 rows while the answers of two calls are lost, one of which the store saves."""
-    for note, saves in (("row 1", True), ("row 101", False)):
-        store.faults.when(
-            lambda request, note=note: any(record["Notes"] == note for record in request.records),
-            faults.Reset(saves=saves),
-        )
+    lose(store, {1: True, 101: False})
     id_ = await upload(web, table(250))
     status = (await followed(web, id_))[-1]
     store.faults.clear()
@@ -154,10 +130,7 @@ async def test_what_is_in_doubt_is_settled_by_a_worker(store, running, web):
     answer = await web[1].post(f"/imports/{id_}/settle", params={"sole_writer": True})
     assert (202, "settling") == (answer.status_code, answer.json()["state"])
     status = (await followed(web[0], id_))[-1]
-    assert ("stopped", 100, 100, 0) == (
-        status["state"],
-        *(status["settling"][name] for name in ("added", "not_sent", "unknown")),
-    )
+    assert ("stopped", 100, 100, 0) == settling_in(status)
     assert (150, 100, 0) == tuple(status["progress"][name] for name in ("added", "not_sent", "unknown"))
 
     assert 202 == (await web[1].post(f"/imports/{id_}/start")).status_code
@@ -180,10 +153,7 @@ async def test_a_settling_goes_on_in_another_worker(store, running, web):
     await running.start_worker("worker 3")
 
     status = (await followed(web[0], id_))[-1]
-    assert ("stopped", 100, 100, 0) == (
-        status["state"],
-        *(status["settling"][name] for name in ("added", "not_sent", "unknown")),
-    )
+    assert ("stopped", 100, 100, 0) == settling_in(status)
 
 
 async def test_who_was_taken_over_keeps_no_reports(running, web, tmp_path, monkeypatch):
@@ -255,7 +225,7 @@ async def test_an_import_is_looked_at_cancelled_continued_and_deleted(store, run
     status = (await followed(web[0], id_))[-1]
     assert ("ended", ROWS - 1, 1) == (status["state"], status["progress"]["added"], status["progress"]["rejected"])
     assert Counter({f"row {row}": 1 for row in range(1, ROWS)}) == saved(store)
-    assert ROWS - 1 == len(set(await notes(web[0], id_, "added.csv")))
+    assert ROWS - 1 == len(set(await notes_in(web[0], id_, "added.csv")))
     # The reason is known from the store's answer alone, which the earlier run had.
     assert rejected == (await web[1].get(f"/imports/{id_}/reports/rejected.csv")).text
     assert "row 0,ann,1,2,Rejected," in rejected
@@ -279,7 +249,7 @@ async def test_a_web_process_ends_while_it_is_watched(store, running, web):
     assert "running" == (await watching)[-1]["state"]
     held.set()
 
-    assert set() == await check(web[1], (await followed(web[1], id_))[-1], store)
+    assert set() == await check(web[1], (await followed(web[1], id_))[-1], store, ROWS)
     assert not [line for line in running.said if "Traceback" in line]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from browsing import FOCUS_SHOWS, faults_of
-from served import Service, ServiceProcess, saved, table
+from served import Service, ServiceProcess, lose, saved, table
 
 from neto_async.sandbox import faults
 
@@ -286,12 +286,7 @@ async def test_an_address_without_an_import_is_reported(page, service):
 
 async def test_rows_in_doubt_are_settled(page, store):
     """What stays in doubt has its reasons; with the guarantee all is settled, and what is absent can be sent."""
-    for row, saves in ((1, True), (101, False)):
-        note = f"row {row}"
-        store.faults.when(
-            lambda request, note=note: any(record["Notes"] == note for record in request.records),
-            faults.Reset(saves=saves),
-        )
+    lose(store, {1: True, 101: False})
     await look_through(page, csv_file("calls.csv", table(250)))
     await page.get_by_role("button", name="Add 250 logs").click()
     await done(page)

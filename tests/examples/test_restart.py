@@ -1,18 +1,14 @@
-"""
-Each service ended in the middle of an import, and started again.
-
-The law: each row is in the store exactly once, save those that unknown.csv names, each of which is there at most once.
-"""
+"""Each service ended in the middle of an import, and started again; the law is that of `served.check`."""
 
 from __future__ import annotations
 
 import asyncio
-import csv
 import signal
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+import served
 from served import ServiceProcess, saved, table
 
 from neto_async.sandbox import NetoSandbox, faults
@@ -32,19 +28,8 @@ async def began(service: ServiceProcess, store: NetoSandbox, logs: int = 201) ->
 async def check(service: ServiceProcess, store: NetoSandbox, job: str) -> set[str]:
     """Watch an import to its end and hold it to the law; give the rows in doubt."""
     status = await service.settled(job)
-    assert "ended" == status["state"]
-    assert ROWS == status["progress"]["added"] + status["progress"]["unknown"]
     assert status["progress"]["replayed"] > 0
-    notes = {}
-    for name in ("added.csv", "unknown.csv"):
-        report = (await service.http.get(f"/imports/{job}/reports/{name}")).text
-        notes[name] = [row["Notes"] for row in csv.DictReader(report.splitlines())]
-    assert {f"row {row}" for row in range(ROWS)} == {*notes["added.csv"], *notes["unknown.csv"]}
-    assert ROWS == len(notes["added.csv"]) + len(notes["unknown.csv"])
-    counts = saved(store)
-    assert {1} == {counts[note] for note in notes["added.csv"]}
-    assert {counts[note] for note in notes["unknown.csv"]} <= {0, 1}
-    return set(notes["unknown.csv"])
+    return await served.check(service.http, status, store, ROWS)
 
 
 async def test_a_restart_goes_on(process, store):

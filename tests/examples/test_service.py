@@ -10,7 +10,7 @@ import re
 from collections import Counter
 
 import pytest
-from served import ROOT, ServiceProcess, aiohttp_app, fastapi_app, saved, table
+from served import ROOT, ServiceProcess, aiohttp_app, fastapi_app, notes_in, saved, table
 
 from examples import uploads
 from examples.imports import RefusedError
@@ -130,8 +130,7 @@ async def test_each_outcome_has_its_report(service, store):
     assert ["added.csv", "rejected.csv", "unknown.csv", "not_sent.csv"] == status["reports"]
     notes = {}
     for name in status["reports"]:
-        report = (await service.http.get(f"/imports/{job}/reports/{name}")).text.removeprefix("\ufeff")
-        notes[name] = {row["Notes"] for row in csv.DictReader(report.splitlines())}
+        notes[name] = set(await notes_in(service.http, job, name))
     assert "late" in notes["rejected.csv"]
     assert "row 0" in notes["unknown.csv"]
     assert {f"row {row}" for row in range(5)} | {"late"} == set().union(*notes.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -11,23 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Service, saved, table
+from served import Service, lose, notes_in, saved, settling_in, table
 
 from examples.embedded import EmbeddedImports, Job
 from examples.imports import RefusedError, State
 from neto_async.sandbox import NetoSandbox, faults
 
 ROWS = 250  # a call with one, two with a hundred, and one with the rest
-
-
-def lose(store: NetoSandbox, lost: Mapping[int, bool]) -> None:
-    """Lose the answers of the calls with these rows, which the store saves or not."""
-    for row, saves in lost.items():
-        note = f"row {row}"
-        store.faults.when(
-            lambda request, note=note: any(record["Notes"] == note for record in request.records),
-            faults.Reset(saves=saves),
-        )
 
 
 async def in_doubt(service: Service, store: NetoSandbox, lost: Mapping[int, bool]) -> str:
@@ -46,23 +35,13 @@ async def settle(service: Service, job: str, **options: Any) -> dict[str, Any]:
     return await service.settled(job)
 
 
-async def notes_in(service: Service, job: str, report: str) -> list[str]:
-    text = (await service.http.get(f"/imports/{job}/reports/{report}")).text.removeprefix("\ufeff")
-    return [row["Notes"] for row in csv.DictReader(text.splitlines())]
-
-
-def counts(status: dict[str, Any]) -> tuple[str, int, int, int]:
-    settling = status["settling"]
-    return status["state"], settling["added"], settling["not_sent"], settling["unknown"]
-
-
 async def test_rows_in_doubt_are_settled_and_what_is_absent_is_sent(service, store):
     """The settling adds nothing; after a start each row is in the store once, and no report has a row in doubt."""
     job = await in_doubt(service, store, {1: True, 101: False})
     before = store.log_count
 
     status = await settle(service, job, sole_writer="true")
-    assert ("stopped", 100, 100, 0) == counts(status)
+    assert ("stopped", 100, 100, 0) == settling_in(status)
     assert ([], "", 200) == tuple(status["settling"][name] for name in ("rows", "error", "looked_at"))
     assert (150, 100, 0) == tuple(status["progress"][name] for name in ("added", "not_sent", "unknown"))
     assert before == store.log_count
@@ -71,8 +50,8 @@ async def test_rows_in_doubt_are_settled_and_what_is_absent_is_sent(service, sto
     await service.http.post(f"/imports/{job}/start")
     assert ("ended", ROWS) == ((status := await service.settled(job))["state"], status["progress"]["added"])
     assert Counter({f"row {row}": 1 for row in range(ROWS)}) == saved(store)
-    assert [] == await notes_in(service, job, "unknown.csv")
-    assert ROWS == len(set(await notes_in(service, job, "added.csv")))
+    assert [] == await notes_in(service.http, job, "unknown.csv")
+    assert ROWS == len(set(await notes_in(service.http, job, "added.csv")))
 
 
 async def test_what_stays_in_doubt_has_its_reason(service, store):
@@ -81,24 +60,24 @@ async def test_what_stays_in_doubt_has_its_reason(service, store):
 
     status = await settle(service, job)
 
-    assert ("ended", 0, 0, 100) == counts(status)
+    assert ("ended", 0, 0, 100) == settling_in(status)
     ids = {log.log_id: log.notes for log in store.logs}
     assert 20 == len(status["settling"]["rows"])
     for row in status["settling"]["rows"]:
         assert row["reason"]
         assert row["missing"]
         assert f"row {row['line'] - 2}" in {ids[log_id] for log_id in row["candidates"]}
-    assert ("ended", 100, 0, 0) == counts(await settle(service, job, sole_writer="true"))
+    assert ("ended", 100, 0, 0) == settling_in(await settle(service, job, sole_writer="true"))
 
 
 async def test_where_all_were_added_the_reports_say_so(service, store):
     """Nothing is left to be sent, so nobody has to go on with it."""
     job = await in_doubt(service, store, {1: True})
 
-    assert ("ended", 100, 0, 0) == counts(await settle(service, job, sole_writer="true"))
+    assert ("ended", 100, 0, 0) == settling_in(await settle(service, job, sole_writer="true"))
 
-    assert [] == await notes_in(service, job, "unknown.csv")
-    assert ROWS == len(set(await notes_in(service, job, "added.csv")))
+    assert [] == await notes_in(service.http, job, "unknown.csv")
+    assert ROWS == len(set(await notes_in(service.http, job, "added.csv")))
     assert Counter({f"row {row}": 1 for row in range(ROWS)}) == saved(store)
 
 
@@ -108,10 +87,10 @@ async def test_a_settling_that_broke_off_is_reported_and_can_be_repeated(service
     store.faults.next(faults.Refuse())
 
     status = await settle(service, job)
-    assert ("ended", 0, 0, 100) == counts(status)
+    assert ("ended", 0, 0, 100) == settling_in(status)
     assert "refused" in status["settling"]["error"]
 
-    assert ("stopped", 0, 100, 0) == counts(await settle(service, job, sole_writer="true"))
+    assert ("stopped", 0, 100, 0) == settling_in(await settle(service, job, sole_writer="true"))
 
 
 async def test_only_what_has_ended_in_doubt_can_be_settled(service, store):
@@ -178,7 +157,7 @@ async def test_a_settling_goes_on_in_the_next_process(store, connect, tmp_path, 
 
     later = EmbeddedImports(await connect(store), tmp_path, settle_after=0)
     await later.resume()
-    assert ("stopped", 100, 100, 0) == counts(await last(later, later.jobs[job.id]))
+    assert ("stopped", 100, 100, 0) == settling_in(await last(later, later.jobs[job.id]))
 
 
 async def test_what_was_proven_before_a_crash_counts(store, connect, tmp_path, waiting):
@@ -193,7 +172,7 @@ async def test_what_was_proven_before_a_crash_counts(store, connect, tmp_path, w
     later = EmbeddedImports(neto, tmp_path, settle_after=0)
     await later.resume()
     taken_up = later.jobs[job.id]
-    assert ("stopped", 100, 100, 0) == counts(await last(later, taken_up))
+    assert ("stopped", 100, 100, 0) == settling_in(await last(later, taken_up))
     await later.start(taken_up.id)
     assert "ended" == (await last(later, taken_up))["state"]
     assert Counter({f"row {row}": 1 for row in range(ROWS)}) == saved(store)
