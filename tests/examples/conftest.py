@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from neto_async.sandbox import NetoSandbox
 sys.path += [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 from served import Service, ServiceProcess, aiohttp_app, environment_of, fastapi_app, serving
+
+from examples.embedded import Job
+from examples.imports import State
 
 
 @pytest.fixture(params=["fastapi", pytest.param("aiohttp", marks=pytest.mark.thorough)])
@@ -49,6 +54,26 @@ async def process(framework: str, tmp_path: Path, store: NetoSandbox) -> AsyncIt
         yield service
     finally:
         await service.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def slow_saves(monkeypatch: pytest.MonkeyPatch) -> Callable[[State], tuple[asyncio.Event, threading.Event]]:
+    """Let a job be written down slowly in a state; the first event says that it has begun, the second lets it end."""
+
+    def make(state: State) -> tuple[asyncio.Event, threading.Event]:
+        writing, may_write, save = asyncio.Event(), threading.Event(), Job.save
+        loop = asyncio.get_running_loop()
+
+        def slow(job: Job) -> None:
+            if job.state is state:
+                loop.call_soon_threadsafe(writing.set)
+                assert may_write.wait(20)
+            save(job)
+
+        monkeypatch.setattr(Job, "save", slow)
+        return writing, may_write
+
+    return make
 
 
 @pytest.fixture

@@ -195,6 +195,12 @@ def table(rows: int) -> str:
     return "Notes,Username\n" + "".join(f"row {row},ann\n" for row in range(rows))
 
 
+async def pieces(*given: str | bytes) -> AsyncIterator[bytes]:
+    """Give the pieces of an upload as they come."""
+    for piece in given:
+        yield piece.encode() if isinstance(piece, str) else piece
+
+
 def lose(store: NetoSandbox, lost: Mapping[int, bool]) -> None:
     """Lose the answers of the calls with these rows of a table, which the store saves or not."""
     for row, saves in lost.items():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from served import pieces
 
 from examples import imports as examples_imports
 from examples.embedded import EmbeddedImports, Job
@@ -20,11 +20,6 @@ from neto_async.importing import ColumnMapping
 from neto_async.sandbox import faults
 
 MAPPING = ColumnMapping(timezone="Australia/Sydney")
-
-
-async def pieces(*given: str | bytes) -> AsyncIterator[bytes]:
-    for piece in given:
-        yield piece.encode() if isinstance(piece, str) else piece
 
 
 def table(rows: Iterable[int]) -> str:
@@ -225,18 +220,9 @@ async def test_an_import_that_waits_for_its_turn_is_cancelled_at_once(store, con
     assert 3 == store.log_count
 
 
-async def test_a_start_waits_until_the_stop_is_written_down(store, connect, tmp_path, monkeypatch):
+async def test_a_start_waits_until_the_stop_is_written_down(store, connect, tmp_path, slow_saves):
     """Who sees that an import has stopped can start it, however long the disk takes."""
-    writing, may_write, save = asyncio.Event(), threading.Event(), Job.save
-    loop = asyncio.get_running_loop()
-
-    def slow(job: Job) -> None:
-        if job.state is State.STOPPED:
-            loop.call_soon_threadsafe(writing.set)
-            assert may_write.wait(20)
-        save(job)
-
-    monkeypatch.setattr(Job, "save", slow)
+    writing, may_write = slow_saves(State.STOPPED)
     store.faults.next(faults.TooManyCalls(900))
     imports = EmbeddedImports(await connect(store, give_up_after=1), tmp_path)
     await imports.resume()

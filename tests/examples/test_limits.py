@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 import pytest
-from served import ROOT, environment_of, saved, serving, table
+from served import ROOT, environment_of, pieces, saved, serving, table
 
 from examples import embedded, reading, uploads
 from examples.embedded import EmbeddedImports, Job
@@ -55,11 +55,6 @@ def disk_full(*args, **options):
 reading.open_rows = locals()[sys.argv.pop(1)]
 sys.exit(reading.main())
 """
-
-
-async def pieces(*given: str | bytes) -> AsyncIterator[bytes]:
-    for piece in given:
-        yield piece.encode() if isinstance(piece, str) else piece
 
 
 def reader(kind: str) -> tuple[str, ...]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Service, lose, notes_in, saved, settling_in, table
+from served import Service, lose, notes_in, pieces, saved, settling_in, table
 
 from examples.embedded import EmbeddedImports, Job
 from examples.imports import RefusedError, State
@@ -112,10 +111,6 @@ async def test_only_what_has_ended_in_doubt_can_be_settled(service, store):
 # -- while it waits, and after a restart ----------------------------------------------------------------------------
 
 
-async def pieces(text: str) -> AsyncIterator[bytes]:
-    yield text.encode()
-
-
 async def last(imports: EmbeddedImports, job: Job) -> dict[str, Any]:
     async with asyncio.timeout(20):
         return [status async for status in imports.follow(job.id)][-1]
@@ -178,18 +173,9 @@ async def test_what_was_proven_before_a_crash_counts(store, connect, tmp_path, w
     assert Counter({f"row {row}": 1 for row in range(ROWS)}) == saved(store)
 
 
-async def test_a_settling_waits_until_the_end_is_written_down(store, connect, tmp_path, monkeypatch):
+async def test_a_settling_waits_until_the_end_is_written_down(store, connect, tmp_path, slow_saves):
     """Who sees that an import has ended can settle it, however long the disk takes."""
-    writing, may_write, save = asyncio.Event(), threading.Event(), Job.save
-    loop = asyncio.get_running_loop()
-
-    def slow(job: Job) -> None:
-        if job.state is State.ENDED:
-            loop.call_soon_threadsafe(writing.set)
-            assert may_write.wait(20)
-        save(job)
-
-    monkeypatch.setattr(Job, "save", slow)
+    writing, may_write = slow_saves(State.ENDED)
     lose(store, {1: True})
     imports = EmbeddedImports(await connect(store), tmp_path, settle_after=3600)
     await imports.resume()
