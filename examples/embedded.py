@@ -33,7 +33,7 @@ from neto_async import AsyncNetoClient, ImportProgress, NetoError, ReconcileRepo
 from neto_async.importing import ColumnMapping, ImportRun, Reports
 from neto_async.journals.sqlite import SqliteJournal
 
-__all__ = ["EmbeddedImports", "Job"]
+__all__ = ["EmbeddedImports", "Job", "opened"]
 
 PART = ".part"
 """How the name of a folder ends until its upload is complete and has been read."""
@@ -118,6 +118,14 @@ class Job:
             progress=kept["progress"],
             settling=Settling(**kept["settling"]) if kept.get("settling") else None,
         )
+
+
+async def opened(neto: AsyncNetoClient, limits: Limits) -> EmbeddedImports:
+    """Open the imports as the environment says, and go on with those of an earlier process."""
+    folder, settle_after = Path(os.environ.get("IMPORTS", "imports")), float(os.environ.get("SETTLE_AFTER", "600"))
+    imports = EmbeddedImports(neto, folder, limits=limits, settle_after=settle_after)
+    await imports.resume()
+    return imports
 
 
 class EmbeddedImports:

@@ -16,13 +16,12 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from attrs import asdict
 
-from examples.embedded import EmbeddedImports
+from examples import embedded
 from examples.guard import (
     BODY_SECONDS,
     HEAD_SECONDS,
@@ -69,10 +68,7 @@ def open_client() -> AsyncNetoClient:
 
 async def importing(app: web.Application) -> AsyncIterator[None]:
     """Go on with the imports of the last process, and leave them so that the next can go on."""
-    folder, limits = Path(os.environ.get("IMPORTS", "imports")), Limits(upload_bytes=MAX_UPLOAD)
-    settle_after = float(os.environ.get("SETTLE_AFTER", "600"))
-    imports = app[IMPORTS] = EmbeddedImports(app[NETO], folder, limits=limits, settle_after=settle_after)
-    await imports.resume()
+    imports = app[IMPORTS] = await embedded.opened(app[NETO], Limits(upload_bytes=MAX_UPLOAD))
     yield
     await imports.aclose(GRACE)
 

@@ -34,7 +34,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 
-from examples.embedded import EmbeddedImports
+from examples import embedded
 from examples.guard import (
     BODY_SECONDS,
     MAX_BODY,
@@ -87,10 +87,7 @@ async def opened_imports(neto: AsyncNetoClient) -> AsyncIterator[Imports]:
         async with deployed.opened(limits) as deployed_imports:
             yield deployed_imports
         return
-    folder, settle_after = Path(os.environ.get("IMPORTS", "imports")), float(os.environ.get("SETTLE_AFTER", "600"))
-    imports = EmbeddedImports(neto, folder, limits=limits, settle_after=settle_after)
-    await imports.resume()
-    yield imports
+    yield await embedded.opened(neto, limits)
 
 
 @asynccontextmanager
