@@ -201,6 +201,16 @@ async def pieces(*given: str | bytes) -> AsyncIterator[bytes]:
         yield piece.encode() if isinstance(piece, str) else piece
 
 
+async def half_of_an_upload(service: Service) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Begin an upload of 100 bytes, of which six come; the service waits for the others when this returns."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"POST /imports?name=a.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nNotes\n")
+    async with asyncio.timeout(30):
+        while not list(service.folder.glob("*.part")):
+            await service.http.get("/health")
+    return reader, writer
+
+
 def lose(store: NetoSandbox, lost: Mapping[int, bool]) -> None:
     """Lose the answers of the calls with these rows of a table, which the store saves or not."""
     for row, saves in lost.items():

@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 import pytest
-from served import aiohttp_app, fastapi_app, table
+from served import aiohttp_app, fastapi_app, half_of_an_upload, table
 
 from examples import guard
 from neto_async.sandbox import faults
@@ -181,16 +181,6 @@ async def test_a_sender_that_breaks_off_is_no_fault(service, caplog):
         while list(service.folder.iterdir()):
             await service.http.get("/health")
     assert [] == [record for record in caplog.records if record.exc_info]
-
-
-async def half_of_an_upload(service):
-    """Begin an upload of 100 bytes, of which six come; the service waits for the others when this returns."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    writer.write(b"POST /imports?name=a.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nNotes\n")
-    async with asyncio.timeout(30):
-        while not list(service.folder.glob("*.part")):
-            await service.http.get("/health")
-    return reader, writer
 
 
 async def test_a_peer_that_reads_nothing_is_let_go(service):

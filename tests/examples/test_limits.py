@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 import pytest
-from served import ROOT, environment_of, pieces, saved, serving, table
+from served import ROOT, environment_of, half_of_an_upload, pieces, saved, serving, table
 
 from examples import embedded, reading, uploads
 from examples.embedded import EmbeddedImports, Job
@@ -364,12 +364,7 @@ async def test_a_folder_that_can_not_be_made_or_read_is_no_end(store, connect, t
 @pytest.mark.thorough
 async def test_a_service_ends_while_an_upload_comes_in(process):
     """SIGTERM ends the process while a file comes in, whose sender is answered 503, and leaves no half of it."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-    writer.write(b"POST /imports?name=calls.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nNotes\nhalf")
-    await writer.drain()
-    async with asyncio.timeout(30):
-        while not list(process.folder.glob("*.part")):
-            await process.http.get("/health")
+    reader, writer = await half_of_an_upload(process)
 
     assert await process.end(signal.SIGTERM) in {0, -signal.SIGTERM}
 
