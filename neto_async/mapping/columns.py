@@ -21,11 +21,11 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from neto_async.errors import ConfigurationError, InvalidRecordError
-from neto_async.files.options import CELL_OPTIONS, checked_options
+from neto_async.files.options import CELL_OPTIONS, FILE_OPTIONS, checked_options
 from neto_async.files.rows import FaultyCell, Row, is_report_column, some, spreadsheet_error
 from neto_async.mapping.cell_texts import BLANKS, CONTROL_CHARACTERS, html_as_text, unescaped
 from neto_async.mapping.times import checked_format, read_time, zone_named
-from neto_async.mapping.toml_form import FILE_KEYS, mapping_in, toml_of
+from neto_async.mapping.toml_form import mapping_in, toml_of
 from neto_async.models import CustomerLog, CustomerLogStatus
 from neto_async.wire import FIELD_OF, VENDOR_NAMES
 
@@ -91,8 +91,8 @@ def _formats(given: Iterable[str]) -> tuple[str, ...]:
 
 def _file(given: Mapping[str, Any]) -> dict[str, Any]:
     for key in given:
-        if key not in FILE_KEYS:
-            raise ConfigurationError(f"unknown key {key!r} in [file]; expected one of {', '.join(FILE_KEYS)}")
+        if key not in FILE_OPTIONS:
+            raise ConfigurationError(f"unknown key {key!r} in [file]; expected one of {', '.join(FILE_OPTIONS)}")
     return checked_options(given)
 
 

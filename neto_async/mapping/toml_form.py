@@ -14,11 +14,9 @@ from datetime import tzinfo
 from typing import Any
 
 from neto_async.errors import ConfigurationError
-from neto_async.files.options import CELL_OPTIONS, FILE_OPTIONS, checked_options
+from neto_async.files.options import CELL_OPTIONS
 
-__all__ = ["FILE_KEYS", "mapping_in", "toml_of"]
-
-FILE_KEYS = tuple(FILE_OPTIONS)  # what a mapping may say about how its file is read
+__all__ = ["mapping_in", "toml_of"]
 
 _KEYS = ("columns", "words", "timezone", "date_formats", *CELL_OPTIONS, "file")
 
@@ -47,12 +45,7 @@ def _check_values(found: Mapping[str, Any], name: str) -> None:
     for field in _table(found, "words", name):
         for word, meaning in _table(found["words"], field, name, within="words.").items():
             _check_texts(meaning, f"words.{field}.{word}", name, several=False)
-    in_file = _table(found, "file", name)
-    given = {key: value for key, value in {**found, **in_file}.items() if key in CELL_OPTIONS or key in FILE_KEYS}
-    try:
-        checked_options(given)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{name}: {error}") from None
+    _table(found, "file", name)
 
 
 def _table(found: Mapping[str, Any], key: str, name: str, *, within: str = "") -> dict[str, Any]:

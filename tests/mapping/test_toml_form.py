@@ -103,6 +103,7 @@ def test_a_file(tmp_path):
         ("file = 1", "file must be a table"),
         ("[file]\ndelimiter = 1", "delimiter must be a text"),
         ("[file]\nqoute = 'x'", r"unknown key 'qoute' in \[file\]"),
+        ("[file]\naccept = 1", r"unknown key 'accept' in \[file\]"),
     ],
 )
 def test_what_is_wrong_is_reported_with_key_and_file(text, says):
