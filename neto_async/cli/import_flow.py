@@ -29,6 +29,7 @@ from neto_async.importing.plan import LogSource, Plan, make_plan
 from neto_async.importing.reports import Reports
 from neto_async.importing.resuming import check_source
 from neto_async.importing.run import ImportRun
+from neto_async.journals.chained import require_store
 from neto_async.journals.events import JournalSummary
 from neto_async.journals.marking import agreed
 from neto_async.mapping.columns import ColumnMapping
@@ -144,11 +145,8 @@ def _earlier(options: ImportOptions, settings: Settings) -> JournalSummary | Non
     if options.journal is None:
         return None
     summary = journal_at(options.journal).remembered()
-    if summary is not None and summary.store != settings.store_url and not options.to_sandbox:
-        raise ConfigurationError(
-            f"{options.journal.name} is the journal of an import into {summary.store}, not {settings.store_url}; name "
-            "another journal"
-        )
+    if summary is not None and not options.to_sandbox:
+        require_store(str(options.journal.name), summary.store, settings.store_url)
     return summary
 
 

@@ -1,4 +1,4 @@
-"""The common part of journals in databases: events that are appended in a chain. May import: events, protocol."""
+"""The common part of journals in databases: events appended in a chain. May import: events, protocol, errors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
+from neto_async.errors import ConfigurationError
 from neto_async.journals.events import Event, Head, OpenCalls, finished, marked, settled
 from neto_async.journals.protocol import End, Journal, JournalEvent, Known
 
-__all__ = ["ChainedJournal"]
+__all__ = ["ChainedJournal", "require_store"]
+
+
+def require_store(name: str, known: str, given: str) -> None:
+    """Raise `ConfigurationError` where a journal, known by its name, is of an import into another store."""
+    if known != given:
+        raise ConfigurationError(f"{name} is the journal of an import into {known}, not {given}; name another journal")
 
 
 class ChainedJournal(Journal):

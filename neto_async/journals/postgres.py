@@ -41,7 +41,7 @@ from typing import Any, LiteralString
 from neto_async.credentials import Secret, SecretValue
 from neto_async.errors import ConfigurationError, JournalError, JournalInUseError
 from neto_async.journals import postgres_tables as tables
-from neto_async.journals.chained import ChainedJournal
+from neto_async.journals.chained import ChainedJournal, require_store
 from neto_async.journals.events import Event, Head, JournalSummary, OpenCalls, began, ended
 from neto_async.journals.postgres_tables import (
     SCHEMA,
@@ -264,10 +264,7 @@ class PostgresJournal(ChainedJournal):
         database.prepare()
         self._seen_at = boot_time(), database.now()
         row = database.look(self._name) or self._create(database, store)
-        if row.store != store:
-            raise ConfigurationError(
-                f"{self._name} is the journal of an import into {row.store}, not {store}; name another journal"
-            )
+        require_store(self._name, row.store, store)
         self._check_timeline(row)
         self._identity, self._salt, self._timeline = row.identity, row.salt, row.timeline_now
         self._take(row.id)

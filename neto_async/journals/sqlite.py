@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 
 from neto_async.errors import ConfigurationError, JournalError, JournalInUseError
-from neto_async.journals.chained import ChainedJournal
+from neto_async.journals.chained import ChainedJournal, require_store
 from neto_async.journals.events import (
     CALLS_AT_ONCE,
     Event,
@@ -249,10 +249,8 @@ class SqliteJournal(ChainedJournal):
         known = self._load()
         if known is None:
             self._create(store)
-        elif known != store:
-            raise ConfigurationError(
-                f"{self._name} is the journal of an import into {known}, not {store}; name another journal"
-            )
+        else:
+            require_store(self._name, known, store)
         # Also tries whether the file can be written, before anything is sent.
         self._insert([began(self._now())])
         self._over = False
