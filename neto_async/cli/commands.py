@@ -29,7 +29,6 @@ from neto_async.files.opening import RowFile, open_binary, open_rows
 from neto_async.files.options import CELL_OPTIONS, FILE_OPTIONS
 from neto_async.journals.marking import checked_form
 from neto_async.mapping.columns import ColumnMapping, field_named
-from neto_async.mapping.times import checked_format, zone_named
 from neto_async.settings import SETTLE_AFTER
 
 __all__ = ["run"]
@@ -120,7 +119,8 @@ def _of_table(said: Any) -> Any:
     if said.kind is not bool:
         given["type"] = click.Choice(said.choices) if said.choices else int if said.kind is int else str
     heading = READING if said.name in FILE_OPTIONS else CELLS
-    return option(heading, f"--{said.name.replace('_', '-')}", said.name, help=said.meaning, **given)
+    word = "input-format" if said.name == "file_format" else said.name.replace("_", "-")
+    return option(heading, f"--{word}", said.name, help=said.meaning, **given)
 
 
 _mapping_options = together(
@@ -160,17 +160,7 @@ _mapping_options = together(
         help="Read these options from a TOML file; command-line options override it.",
     ),
 )
-_reading_options = together(
-    option(
-        READING,
-        "--input-format",
-        type=click.Choice(["csv", "jsonl", "json", "xlsx"]),
-        help="File format (default: from the extension).",
-    ),
-    # The first of the table is the one above, under another name.
-    *map(_of_table, [*FILE_OPTIONS.values()][1:]),
-    *map(_of_table, CELL_OPTIONS.values()),
-)
+_reading_options = together(*map(_of_table, [*FILE_OPTIONS.values(), *CELL_OPTIONS.values()]))
 _settling_options = together(
     option(
         SETTLING,
@@ -187,6 +177,9 @@ _settling_options = together(
         metavar="MINUTES",
         help="Minutes after which nothing of a call is saved any more. It waits until then.",
     ),
+)
+_json_option = option(
+    MAIN, "--json", "as_json", is_flag=True, help="Write one JSON object to standard output, the rest to stderr."
 )
 _wire_format_option = option(
     SENDING,
@@ -226,7 +219,7 @@ _rate_option = option(
 )
 @option(MAIN, "--yes", is_flag=True, help="Send without asking; only a terminal is asked.")
 @option(MAIN, "--sandbox", "to_sandbox", is_flag=True, help="Send to a store on this machine, not to a real one.")
-@option(MAIN, "--json", "as_json", is_flag=True, help="Write one JSON object to standard output, the rest to stderr.")
+@_json_option
 @_reading_options
 @option(
     RESUMING,
@@ -310,12 +303,10 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
         "max_concurrency": max_concurrency,
         "requests_per_minute": rate,
     }
-    ask = not yes and not to_sandbox and file != "-" and _can_answer()
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
     options = ImportOptions(
         dry_run=dry_run,
-        ask=ask,
         watched=not yes and file != "-" and _can_answer(),
         as_json=as_json,
         report=report,
@@ -380,7 +371,7 @@ def import_(  # noqa: PLR0917 (click hands each option over as an argument)
     metavar="DIR",
     help="Write the import's reports in this folder anew.",
 )
-@option(MAIN, "--json", "as_json", is_flag=True, help="Write one JSON object to standard output, the rest to stderr.")
+@_json_option
 @_reading_options
 @_wire_format_option
 @_rate_option
@@ -492,7 +483,7 @@ def prune(database: JournalPlace, older_than: int, as_json: bool) -> int:
 def demo() -> int:
     """Import a sample file of 240 logs into a store on this machine."""
     sample = resources.files("neto_async.cli") / "customer-logs.csv"
-    mapping = ColumnMapping(columns={}, timezone=zone_named("Australia/Sydney"))
+    mapping = ColumnMapping(timezone="Australia/Sydney")
     limits = {"batch_size": 10, "max_concurrency": 2, "requests_per_minute": None}
     with sample.open("rb") as file:
         rows = open_rows(file, name="customer-logs.csv")  # type: ignore[arg-type]
@@ -547,13 +538,12 @@ def _as_said(file: str, given: dict[str, Any]) -> tuple[ColumnMapping, dict[str,
             **{name: tuple(part.strip() for part in columns.split("|")) for name, columns in given["maps"]},
         },
         words={**kept.words, **_words(given["words"])},
-        timezone=kept.timezone if zone is None else zone_named(zone),
-        date_formats=tuple(checked_format(form) for form in formats) or kept.date_formats,
+        timezone=kept.timezone if zone is None else zone,
+        date_formats=formats or kept.date_formats,
         **{name: value for name, value in given.items() if value and name in CELL_OPTIONS},
     )
-    said = {"file_format": given["input_format"]}
-    said |= {name: value for name, value in given.items() if name in FILE_OPTIONS}
-    how = {**mapping.file, **{name: value for name, value in said.items() if value is not None}}
+    said = {name: value for name, value in given.items() if name in FILE_OPTIONS and value is not None}
+    how = {**mapping.file, **said}
     return mapping, {"file_format": "csv", **how} if file == "-" else how
 
 

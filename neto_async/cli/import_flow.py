@@ -62,7 +62,6 @@ class ImportOptions:
     """What the user asked for, apart from the file and the mapping."""
 
     dry_run: bool = False
-    ask: bool = False
     watched: bool = False
     as_json: bool = False
     report: Path | None = None
@@ -77,6 +76,11 @@ class ImportOptions:
     retry_rejected: bool = False
     marker: str | None = None
     earlier: JournalSummary | None = None
+
+    @property
+    def ask(self) -> bool:
+        """Whether a person who watches is asked before anything is sent."""
+        return self.watched and not self.to_sandbox
 
 
 def import_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], options: ImportOptions) -> int:
