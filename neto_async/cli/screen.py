@@ -210,9 +210,9 @@ class Screen(Output):
         self.say("", f"{counted(progress.finished, 'row')} in {counted(progress.calls, 'call')}, {seconds:.1f} s")
         self._counts(progress)
         if progress.replayed:
-            sent = "" if progress.calls else ": nothing was sent"
             were = "was" if progress.replayed == 1 else "were"
-            self.say(f"Of these, {progress.replayed:,} {were} sent by an earlier run and not sent again{sent}.")
+            nothing = "" if progress.calls else " This run sent nothing."
+            self.say(f"Of these, {progress.replayed:,} {were} sent by an earlier run and not sent again.{nothing}")
         for reason in reasons:
             self.say(reason)
         if error is not None:

@@ -370,7 +370,7 @@ async def test_a_finished_import_sends_nothing_again(run: Any, store: NetoSandbo
     summary = (await run("import", str(calls), "--json", store=store)).summary
 
     assert (0, 0, 3) == (first.code, second.code, len(store.logs))
-    assert "3 were sent by an earlier run and not sent again: nothing was sent" in second.out
+    assert "3 were sent by an earlier run and not sent again. This run sent nothing.\n" in second.out
     assert (3, 3, 0) == (summary["added"], summary["replayed"], summary["calls"])
 
 
