@@ -86,15 +86,15 @@ def settle_file(rows: RowFile, mapping: ColumnMapping, limits: dict[str, Any], o
             options, marker=agreed(options.marker, summary.marker), marker_noted=summary.marker is not None
         )
         reports = reports_in(options.report, rows, source.plan, summary.identity)
-        noted = None
         if options.found or options.absent:
-            noted = _note(client, source, settings, options, screen)
-        elif not _plan(source, settings, options, screen):
+            code = _note(client, source, settings, options, screen)
+        elif _plan(source, settings, options, screen):
+            code = _read_back_now(client, source, options, screen)
+        else:
             if options.as_json:
                 _write(ReconcileReport(()), None, ALL_ADDED)
             screen.say("Nothing is in doubt.")
             return ALL_ADDED
-        code = _read_back_now(client, source, options, screen) if noted is None else noted
         if reports is not None and code != STOPPED:
             _write_reports(source, reports, settings, options, screen)
         return code
