@@ -204,7 +204,8 @@ def open_rows(
         raise ConfigurationError("a delimiter is one character, and no quote or line break")
     stamp = _stamp_of(file)
     plain = unpacked(file, name=name, member=archive)
-    _refuse_other_kind(plain, kind, name, packed=plain is not file)
+    packed = plain is not file
+    _refuse_other_kind(plain, kind, name, packed=packed)
     shape: dict[str, Any] = {}
     if kind is FileFormat.XLSX:
         shape["sheet"] = open_sheet(file, name=name, wanted=sheet, header_row=header_row)
@@ -226,7 +227,6 @@ def open_rows(
             shape["rows"] = path_of_rows(text, name=name, given=rows)
         else:
             refuse_array(text, name=name)
-    packed = plain is not file
     return RowFile(
         name=name, format=kind, packed=packed, hidden_rows=hidden_rows, file=plain, stored=file, stamp=stamp, **shape
     )
