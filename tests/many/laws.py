@@ -80,6 +80,8 @@ class Account:
             counts["nobody there"] += len(submitted)
             if submitted and said[-1][0] == "ended":
                 raise BrokenLawError(f"lost: {len(submitted)} single adds of {who} have no outcome")
+        if not counts.total():
+            raise BrokenLawError("lost: no single add was submitted")
         return counts
 
     def rows(self) -> Counter[str]:
@@ -106,6 +108,8 @@ class Account:
                     counts += Counter(run.values())
         if not ends:
             raise BrokenLawError("lost: no import came to its end")
+        if not counts["Added"]:
+            raise BrokenLawError("lost: every row is in doubt")
         return counts
 
 
