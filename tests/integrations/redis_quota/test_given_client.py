@@ -10,14 +10,17 @@ from neto_async.integrations.redis import RedisQuota
 class Pool:
     """Connections that nobody but their owner may close."""
 
+    closings = 0
+
     async def disconnect(self) -> None:
-        raise AssertionError("these connections are the program's")
+        self.closings += 1
 
 
 class Away:
     """A client whose server can't be reached."""
 
-    connection_pool = Pool()
+    def __init__(self):
+        self.connection_pool = Pool()
 
     def register_script(self, _text):
         async def step(**_):
@@ -29,8 +32,10 @@ class Away:
 @pytest.mark.usefixtures("caplog")
 async def test_a_failure_leaves_the_connections_of_a_given_client():
     """Where the server is away the quota closes what is its own, and nothing else."""
-    quota = RedisQuota(Away(), calls_per_minute=60)
+    client = Away()
+    quota = RedisQuota(client, calls_per_minute=60)
     quota.attach(lambda: None, store_url="http://127.0.0.1", timeout=1.0)
     await quota._step()
     assert "quota server" == quota.waiting_on
     await quota.aclose()
+    assert 0 == client.connection_pool.closings

@@ -53,13 +53,14 @@ async def test_the_places_of_a_dead_process_come_free_a_hold_later(member, look)
 async def test_a_grant_not_begun_in_time_is_given_back(member, look):
     """A process that was suspended does not use what it was granted before, and others get it."""
     await open_gate(look)
-    suspended, other = member(1), member(1)
+    suspended, other = (member(1, longest_call=3600.0) for _ in range(2))  # a place that does not go back stays taken
     suspended.quota.earliest(now(), spaced=False)
     await suspended.until(lambda: suspended.quota.earliest(now(), spaced=False) < float("inf"))
     clock = suspended.quota._clock
     suspended.quota._clock = lambda: clock() + 100.0
 
     assert suspended.quota.begin(now(), spaced=False) is None
+    suspended.quota._clock = clock  # or the server's clock would seem to be set, which opens all places a hold later
     await other.begin()
 
 
