@@ -209,7 +209,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(service):
     # A second upload begins after the first has been noticed to be gone: the loop takes events in their order.
     await service.settled((await service.upload("calls.csv", table(3))).json()["id"])
     assert 1 == len(list(service.folder.iterdir()))
-    assert reader.at_eof
+    assert reader.at_eof()
 
 
 async def test_imports_are_listed_and_removed(service, store):
