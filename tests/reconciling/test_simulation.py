@@ -87,8 +87,8 @@ def test_what_a_wrong_assumption_costs():
     others = ((broken, make_history(seed, broken)) for seed in range(FOR_LONG))
     rewritten = [(mode, history) for mode, history in others if is_within_the_assumptions(history)]
     assert 0.4 < len(unnoticed) / len(unordered) < 0.6
-    for histories in (unnoticed, rewritten):
-        judged = [judge(history, mode) for mode, history in histories]
+    for group in (unnoticed, rewritten):
+        judged = [judge(history, mode) for mode, history in group]
         false, doubts = sum(len(found) for found, _, _ in judged), sum(counts.total() for _, counts, _ in judged)
         print(f"\n{false} false of {doubts}")  # noqa: T201
         assert 0 < false < doubts / 500
