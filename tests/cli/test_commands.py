@@ -46,6 +46,7 @@ async def test_demo(run: Any) -> None:
     assert "240  added" in ran.out
 
 
+@pytest.mark.thorough
 async def test_a_store_on_this_machine_is_reached_past_a_proxy(run: Any, calls: Path) -> None:
     """With a company's proxy in the environment, neither the demo nor an import into a sandbox goes through it."""
     asked = []

@@ -79,6 +79,7 @@ def rewrite(file: Path, before: str, after: str) -> None:
 # -- an import --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 async def test_an_import_goes_on(run: Any, store: NetoSandbox, database: Database, calls: Path) -> None:
     """The first run says that there was none; the second sends what is new, and says what was known before."""
     words = ("import", str(calls), "--journal", database.url())
@@ -234,6 +235,7 @@ async def test_what_is_refused(  # noqa: PLR0917
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.thorough
 async def test_a_changed_source_and_a_timeline_that_is_accepted(
     run: Any, store: NetoSandbox, database: Database, calls: Path
 ) -> None:
@@ -253,6 +255,7 @@ async def test_a_changed_source_and_a_timeline_that_is_accepted(
 # -- the URL, and passwords -------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 async def test_the_password_comes_from_the_environment(
     run: Any, store: NetoSandbox, database: Database, calls: Path
 ) -> None:

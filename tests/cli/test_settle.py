@@ -109,6 +109,7 @@ async def test_what_was_not_saved_is_sent_by_the_next_import(run: Any, file: Pat
     assert ["note 0", "note 1", "note 2", "note 3", "note of nobody"] == notes
 
 
+@pytest.mark.thorough
 async def test_the_reports_are_written_anew(run: Any, file: Path) -> None:
     """Each row is in the report of its outcome as it is known now, and the next import goes on with them."""
     report = file.parent / "report"
@@ -308,7 +309,7 @@ async def test_a_log_that_a_person_saw_is_looked_up(run: Any, file: Path) -> Non
     assert (5, 2) == (status.summary["added"], status.summary["in_doubt"])
 
 
-@pytest.mark.parametrize("marker", [(), ("--marker", " [#{}]")])
+@pytest.mark.parametrize("marker", [pytest.param((), marks=pytest.mark.thorough), ("--marker", " [#{}]")])
 async def test_a_row_that_may_be_there_is_not_taken_as_absent(run: Any, file: Path, marker: tuple[str, ...]) -> None:
     """A log with its text that is no other row's is named: either `--found` takes it, or `--sure` says it isn't."""
     with file.open("a", encoding="utf-8") as more:

@@ -23,6 +23,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.thorough
 async def test_another_sites_page_is_refused(service, store):
     """By its own origin or by a name that points here, a page of another site reads, adds and uploads nothing."""
     for headers in FOREIGN:

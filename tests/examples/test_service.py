@@ -119,6 +119,7 @@ async def test_an_upload_is_imported(service, store, name, content):
     }
 
 
+@pytest.mark.thorough
 async def test_each_outcome_has_its_report(service, store):
     """A refused row and an invalid one are in rejected.csv, one in doubt in unknown.csv; the four are there."""
     store.refuse_when(lambda fields: fields["Notes"] == "row 2")
@@ -167,6 +168,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.thorough
 async def test_a_refused_file_leaves_nothing(service, store):
     """The answer says in a sentence what is wrong; no job, no file and no call comes of it."""
     answers = {what: await service.upload(**{"name": "calls.csv", **upload}) for what, (_, upload) in REFUSED.items()}

@@ -53,6 +53,7 @@ async def test_rows_in_doubt_are_settled_and_what_is_absent_is_sent(service, sto
     assert ROWS == len(set(await notes_in(service.http, job, "added.csv")))
 
 
+@pytest.mark.thorough
 async def test_what_stays_in_doubt_has_its_reason(service, store):
     """Without the guarantee a text that is found proves nothing: lines, reasons and ids to look at are there."""
     job = await in_doubt(service, store, {1: True})
@@ -69,6 +70,7 @@ async def test_what_stays_in_doubt_has_its_reason(service, store):
     assert ("ended", 100, 0, 0) == settling_in(await settle(service, job, sole_writer="true"))
 
 
+@pytest.mark.thorough
 async def test_where_all_were_added_the_reports_say_so(service, store):
     """Nothing is left to be sent, so nobody has to go on with it."""
     job = await in_doubt(service, store, {1: True})
@@ -80,6 +82,7 @@ async def test_where_all_were_added_the_reports_say_so(service, store):
     assert Counter({f"row {row}": 1 for row in range(ROWS)}) == saved(store)
 
 
+@pytest.mark.thorough
 async def test_a_settling_that_broke_off_is_reported_and_can_be_repeated(service, store):
     """Here the store refuses to give customers; the job is as it was."""
     job = await in_doubt(service, store, {1: False})

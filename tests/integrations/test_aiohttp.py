@@ -220,6 +220,7 @@ async def test_sigterm_in_the_middle_of_single_adds(run_service, asked_to_stop):
     await asked_to_stop(await run_service(SERVICE), ends_with=0)
 
 
+@pytest.mark.thorough
 async def test_sigterm_with_a_store_that_does_not_answer(run_service, cut_off):
     """Where neither the requests nor the drain get the time they need, the log reports every record in doubt."""
     await cut_off(await run_service(SERVICE, PATIENCE="0.1", GRACE="0.1"), ends_with=0)

@@ -274,6 +274,7 @@ async def test_sigterm_with_a_store_that_does_not_answer(run_service, cut_off):
     await cut_off(await run_service(SERVICE, PATIENCE="0", GRACE="0.1"), ends_with=-signal.SIGTERM)
 
 
+@pytest.mark.thorough
 async def test_sigterm_with_the_time_that_the_page_asks_for(run_service, given_time):
     """Where requests get more time than their logs can take, each is answered with its fate, though no call was."""
     await given_time(await run_service(SERVICE, WAIT="2"))

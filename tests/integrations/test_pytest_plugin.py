@@ -92,6 +92,7 @@ def test_the_three_cases_under_each_plugin(run, marks, arguments):
     run(APP, marks, THREE_CASES, arguments=arguments).assert_outcomes(passed=3)
 
 
+@pytest.mark.thorough
 def test_without_a_plugin_for_loops(run):
     """Plain tests have the fixtures too, and run loops of their own."""
     result = run(
@@ -196,6 +197,7 @@ def test_the_whole_traceback_is_there_for_who_asks(run):
     assert "return asyncio.run_coroutine_threadsafe(" in said
 
 
+@pytest.mark.thorough
 def test_a_passed_test_shows_nothing(run):
     """What the stores saw is notified of failures alone."""
     result = run("def test_one(neto_store):\n    pass", arguments=(*NO_LOOPS, "-rA"))

@@ -141,6 +141,7 @@ async def test_suspended_for_longer_than_its_lease(importing: Import):
     assert {"Added": ROWS} == importing.check(third.said)
 
 
+@pytest.mark.thorough
 async def test_the_server_is_killed(importing: Import):
     """A server that is killed time and again, and comes back, stops no run and leaves nothing in doubt."""
     run = await importing.start(lease=30.0)

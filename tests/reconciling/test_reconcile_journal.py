@@ -52,7 +52,7 @@ def path(tmp_path):
     return tmp_path / "import.journal"
 
 
-@pytest.mark.parametrize("wire_format", ["json", "xml"])
+@pytest.mark.parametrize("wire_format", [pytest.param("json", marks=pytest.mark.thorough), "xml"])
 async def test_what_is_proven_is_noted_and_the_rest_is_sent_once(path, wire_format):
     """Answers lost before and after saving: settled, the next run adds what is absent, and each row is there once."""
     rng = random.Random(2)

@@ -10,7 +10,7 @@ from simulate import simulate
 from neto_async import Added, Invalid, NotSent, Rejected, Unknown
 
 SEEDS = 300
-BY_DEFAULT = 90
+BY_DEFAULT = 60
 SLOW_SEEDS = 20_000
 AT_ONCE = 30
 KINDS = tuple(kind.__name__ for kind in (Added, Rejected, Invalid, NotSent, Unknown))

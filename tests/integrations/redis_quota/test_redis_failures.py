@@ -93,6 +93,7 @@ async def test_the_first_start_waits_for_one_hold(member, look):
     assert now() - began_at >= HOLD
 
 
+@pytest.mark.thorough
 async def test_without_the_server_no_call_begins_until_it_is_back(member, server, caplog):
     """While the server is away nobody sends, one line says so, and calls go on by themselves when it is back."""
     server.kill()
